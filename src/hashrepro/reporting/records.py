@@ -1,0 +1,159 @@
+"""What a run leaves behind for its report: scores, curves, training history, gallery, and where they came from."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+from hashrepro.errors import UserError
+from hashrepro.files import read_json, whole, write_json
+from hashrepro.reporting.gallery import Gallery, read_gallery, write_gallery
+
+SELECTED = ("last", "best_on_test")
+DATABASES = ("learned", "network", "untrained", "random")
+KEY = re.compile(r"(?P<method>\w+)-(?P<dataset>.+)-(?P<bits>\d+)-s(?P<seed>\d+)")
+
+Scores = dict[str, dict[str, dict[str, float]]]
+Curves = dict[tuple[str, str], pd.DataFrame]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The runs that a suite consists of: every method on every data set, code length (bits) and seed."""
+
+    suite: str
+    methods: tuple[str, ...]
+    datasets: tuple[str, ...]
+    bits: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    def keys(self) -> list[str]:
+        """The keys of all runs, in the order of the grid's lists."""
+        return [run_key(*run) for run in product(self.methods, self.datasets, self.bits, self.seeds)]
+
+
+def run_key(method: str, dataset: str, bits: int, seed: int) -> str:
+    """The name of a run inside its suite, for example ``semicon-fashion-12-s0``."""
+    return f"{method}-{dataset}-{bits}-s{seed}"
+
+
+@dataclass(eq=False)
+class RunRecord:
+    """One run = method × data set × bits × seed.
+
+    `scores[selected][database][name]` is a fraction in [0, 1] (`uncoded`: a count); a database that was not
+    scored is absent. `curves[database, curve]` has the columns that `hashrepro.retrieval.curves` gives them.
+    `history` has a row an iteration: `iteration`, the losses (the total first), `map` (empty where not
+    evaluated), `seconds`.
+    """
+
+    suite: str
+    method: str
+    dataset: str
+    bits: int
+    seed: int
+    scores: Scores
+    about: dict = field(default_factory=dict)
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"iteration": []}))
+    curves: Curves = field(default_factory=dict)
+    gallery: Gallery | None = None
+
+    @property
+    def key(self) -> str:
+        return run_key(self.method, self.dataset, self.bits, self.seed)
+
+    def score(self, name: str, database: str = "learned", selected: str = "last") -> float | None:
+        """One score, or None where it was not computed."""
+        return self.scores.get(selected, {}).get(database, {}).get(name)
+
+    @property
+    def headline_database(self) -> str:
+        """`learned` where the method learns database codes, else `network`."""
+        return "learned" if self.score("map") is not None else "network"
+
+
+def flat_metrics(scores: Scores) -> dict[str, float]:
+    """`scores` under dotted names, ``last.learned.map``: the form that experiment trackers compare."""
+    return {
+        f"{selected}.{database}.{name}": value
+        for selected, databases in scores.items()
+        for database, values in databases.items()
+        for name, value in values.items()
+    }
+
+
+def write_evaluation(folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None) -> None:
+    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`, each file whole."""
+    folder = Path(folder)
+    write_json(folder / "metrics.json", flat_metrics(scores))
+    write_json(folder / "scores.json", {"scores": scores, "about": about})
+    for (database, curve), frame in curves.items():
+        with whole(folder / "curves" / f"{database}-{curve}.csv") as temporary:
+            frame.to_csv(temporary, index=False, lineterminator="\n")
+    if gallery is not None:
+        write_gallery(folder / "gallery", gallery)
+
+
+def load_record(folder: Path, key: str) -> RunRecord:
+    """Read the run `key` from a suite's folder, ``runs/<suite>``.
+
+    Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``, ``<key>/curves/<database>-<curve>.csv``
+    and, where there is one, ``<key>/gallery/``.
+
+    Raises:
+        UserError: the key is malformed, or a file is missing, damaged or lacks its columns.
+    """
+    folder = Path(folder)
+    parts = KEY.fullmatch(key)
+    if parts is None:
+        raise UserError(f"{key!r} is not the key of a run", where=folder, mend="<method>-<data set>-<bits>-s<seed>")
+    run = folder / key
+    mend = f"dvc repro (or dvc pull) makes the run {key} of the suite {folder.name}"
+    try:
+        stored = read_json(run / "scores.json")
+        history = pd.read_csv(run / "history.csv")
+        curves = {
+            tuple(path.stem.split("-", 1)): pd.read_csv(path) for path in sorted((run / "curves").glob("*-*.csv"))
+        }
+        gallery = read_gallery(run / "gallery") if (run / "gallery").is_dir() else None
+        scores, about = stored["scores"], stored["about"]
+        history["iteration"]
+    except FileNotFoundError as error:
+        raise UserError(f"the run {key} has no {Path(error.filename).name}", where=error.filename, mend=mend) from error
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, pd.errors.ParserError) as error:
+        raise UserError(f"the run {key} is damaged: {error!r}", where=run, mend=mend) from error
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"the run {key} has an empty table", where=run, mend=mend) from error
+    return RunRecord(
+        suite=folder.name,
+        method=parts["method"],
+        dataset=parts["dataset"],
+        bits=int(parts["bits"]),
+        seed=int(parts["seed"]),
+        scores=scores,
+        about=about,
+        history=history,
+        curves=curves,
+        gallery=gallery,
+    )
+
+
+def in_order(records: list[RunRecord], grid: Grid) -> list[RunRecord]:
+    """`records` in the order of the grid, whatever order they came in.
+
+    Raises:
+        UserError: a record that the grid does not hold, or two records of one run.
+    """
+    place = {key: number for number, key in enumerate(grid.keys())}
+    keys = [record.key for record in records]
+    for key in keys:
+        if key not in place:
+            raise UserError(
+                f"the run {key} is not in the grid", where=grid.suite, mend="leave it out, or add it to params.yaml"
+            )
+        if keys.count(key) > 1:
+            raise UserError(f"the run {key} came twice", where=grid.suite, mend="hand over each run once")
+    return sorted(records, key=lambda record: place[record.key])

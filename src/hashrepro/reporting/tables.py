@@ -1,0 +1,147 @@
+"""From records to tables: one row a method, data set and code length; mean and spread over seeds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hashrepro.reporting.records import Grid, RunRecord, in_order
+
+NOT_RUN = "not run"
+NOT_COMPUTED = "–"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the results: which score, on which database, of which checkpoint."""
+
+    column: str
+    title: str
+    score: str
+    database: str
+    selected: str
+
+
+MEASURES = (
+    Measure("map", "mAP", "map", "learned", "last"),
+    Measure("map_network", "mAP, network database", "map", "network", "last"),
+    Measure("reference", "reference mAP", "map_reference", "learned", "last"),
+    Measure("reference_network", "reference mAP, network database", "map_reference", "network", "last"),
+    Measure("map_best_on_test", "mAP, best on test", "map", "learned", "best_on_test"),
+    Measure("reference_best_on_test", "reference mAP, best on test", "map_reference", "learned", "best_on_test"),
+    Measure("untrained", "floor: untrained network", "map", "untrained", "last"),
+    Measure("random", "floor: random codes", "map", "random", "last"),
+)
+
+
+def titles(records: list[RunRecord], kind: str) -> dict[str, str]:
+    """Name -> title for people, of every method (`kind` "method") or data set ("dataset") among `records`."""
+    return {getattr(r, kind): r.about.get(f"{kind}_title") or getattr(r, kind) for r in records}
+
+
+def spread(values: list[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; NaN where there are too few values to have one."""
+    if not values:
+        return np.nan, np.nan
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+
+
+def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
+    """The suite's results as numbers: a row a data set × method × bits of the grid, run or not.
+
+    Columns: `dataset`, `method`, `bits`, `runs` (seeds that were run), `seeds` (seeds in the grid), then for
+    each measure its mean and, under `<measure>_sd`, its sample standard deviation over the seeds, all as fractions;
+    NaN where a score was not computed or the cell was not run (`runs` 0).
+    """
+    records = in_order(records, grid)
+    rows = []
+    for dataset in grid.datasets:
+        for method in grid.methods:
+            for bits in grid.bits:
+                runs = [r for r in records if (r.dataset, r.method, r.bits) == (dataset, method, bits)]
+                row = {"dataset": dataset, "method": method, "bits": bits}
+                row |= {"runs": len(runs), "seeds": len(grid.seeds)}
+                for measure in MEASURES:
+                    values = [r.score(measure.score, measure.database, measure.selected) for r in runs]
+                    mean, deviation = spread([value for value in values if value is not None])
+                    row |= {measure.column: mean, f"{measure.column}_sd": deviation}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def scores_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
+    """Every score of every run: a row a run × checkpoint × database, a column a score, as fractions."""
+    return pd.DataFrame(
+        [
+            {
+                "run": record.key,
+                "dataset": record.dataset,
+                "method": record.method,
+                "bits": record.bits,
+                "seed": record.seed,
+                "selected": selected,
+                "database": database,
+                **values,
+            }
+            for record in in_order(records, grid)
+            for selected, databases in record.scores.items()
+            for database, values in databases.items()
+        ]
+    )
+
+
+def percent(mean: float, deviation: float = np.nan) -> str:
+    """A fraction as a percentage with two decimals, ``61.70`` or ``61.70 ± 0.42``."""
+    if pd.isna(mean):
+        return NOT_COMPUTED
+    return f"{100 * mean:.2f}" + ("" if pd.isna(deviation) else f" ± {100 * deviation:.2f}")
+
+
+def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> pd.DataFrame:
+    """`results_table` in words and percentages; a cell that was not run says so.
+
+    `names` maps names of methods and data sets to their titles. Measures that no run has are left out.
+    """
+    names = names or {}
+    shown = pd.DataFrame(
+        {
+            "data set": [names.get(name, name) for name in table["dataset"]],
+            "method": [names.get(name, name) for name in table["method"]],
+            "bits": table["bits"].astype(str),
+            "seeds": [f"{runs} of {seeds}" for runs, seeds in zip(table["runs"], table["seeds"], strict=True)],
+        }
+    )
+    for number, measure in enumerate(MEASURES):
+        if number == 0 or table[measure.column].notna().any():
+            shown[measure.title] = [
+                percent(mean, deviation) if runs else NOT_RUN
+                for runs, mean, deviation in zip(
+                    table["runs"], table[measure.column], table[f"{measure.column}_sd"], strict=True
+                )
+            ]
+    return shown
+
+
+def to_markdown(shown: pd.DataFrame) -> str:
+    """A GitHub table; `|` inside a cell is escaped."""
+
+    def line(cells) -> str:
+        return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |\n"
+
+    rule = ["---" if column in ("data set", "method") else "---:" for column in shown.columns]
+    return line(shown.columns) + line(rule) + "".join(line(row) for row in shown.itertuples(index=False))
+
+
+def to_csv(table: pd.DataFrame) -> str:
+    """The numbers as they are; empty = not computed, "not run" = not run."""
+    text = table.astype(object).where(table.notna(), "")
+    for measure in MEASURES:
+        text.loc[table["runs"] == 0, measure.column] = NOT_RUN
+    return text.to_csv(index=False, lineterminator="\n")
+
+
+def to_latex(shown: pd.DataFrame) -> str:
+    """A booktabs tabular, with the characters that are special to LaTeX escaped."""
+    style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+    columns = "".join("l" if column in ("data set", "method") else "r" for column in shown.columns)
+    return style.to_latex(hrules=True, column_format=columns).replace("±", r"$\pm$").replace("–", "--")

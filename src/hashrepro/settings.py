@@ -1,0 +1,218 @@
+"""params.yaml as checked values: an unknown key or a wrong value is an error that names its line and its mend."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from hashrepro.errors import UserError
+from hashrepro.methods.base import Recipe, load_method
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Suite(Block):
+    """One grid of runs with its own results."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    root: str
+    file: str
+    reports: str
+
+
+class Grid(Block):
+    """Every method on every data set at every code length, for every seed."""
+
+    methods: list[str] = Field(min_length=1)
+    datasets: list[str] = Field(min_length=1)
+    bits: list[PositiveInt] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
+
+    def runs(self) -> list[tuple[str, str, int, int]]:
+        """(method, data set, bits, seed) of every run."""
+        return [
+            (method, dataset, bits, seed)
+            for dataset in self.datasets
+            for method in self.methods
+            for bits in self.bits
+            for seed in self.seeds
+        ]
+
+
+class Machine(Block):
+    """Where the runs run; no stage depends on it."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: PositiveInt = 1
+    workers: int = Field(0, ge=0)
+
+
+class Dataset(Block):
+    """One data set as this project uses it: reader, source, and the view that networks see."""
+
+    reader: str
+    folder: str | None = None
+    options: dict[str, Any] = {}
+    seed: int = 0
+    validation: int = Field(0, ge=0)
+    resize: PositiveInt
+    crop: PositiveInt
+    workers: PositiveInt = 1
+
+
+class Evaluation(Block):
+    precision_at: list[PositiveInt]
+    radius: int = Field(ge=0)
+    top_k: PositiveInt | Literal["drop_last"] | None = "drop_last"
+    gallery_queries: int = Field(ge=0)
+    gallery_hits: PositiveInt = 10
+
+
+class Settings(Block):
+    """All of params.yaml, with a suite's own file laid over it."""
+
+    suite: Suite
+    grid: Grid
+    machine: Machine
+    datasets: dict[str, Dataset]
+    train: dict[str, dict[str, dict[str, Any]]]
+    evaluate: Evaluation
+
+    def dataset(self, name: str) -> Dataset:
+        """The block of a data set.
+
+        Raises:
+            UserError: params.yaml has none of that name.
+        """
+        if name not in self.datasets:
+            raise UserError(
+                f"There is no data set called {name!r}.{_suggestion(name, self.datasets)}",
+                where="params.yaml: datasets",
+                mend=f"add a block datasets.{name}, or use one of {', '.join(self.datasets)}",
+            )
+        return self.datasets[name]
+
+    def recipe(self, method: str, dataset: str) -> Recipe:
+        """The checked recipe of a method on a data set.
+
+        Raises:
+            UserError: no such method, no such recipe, or a key or value that the method does not take.
+        """
+        kind, where = load_method(method), f"train.{method}.{dataset}"
+        values = self.train.get(method, {}).get(dataset)
+        if values is None:
+            raise UserError(
+                f"There is no recipe for {method} on {dataset}.",
+                where=f"params.yaml: {where}",
+                mend=f"add a block {where}; the other data sets of {method} show its keys",
+            )
+        return check(kind.Recipe, values, where)
+
+
+def _suggestion(word: str, known) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def check(model: type[BaseModel], values: Any, prefix: str, lines=None) -> Any:
+    """`values` as an instance of `model`.
+
+    Raises:
+        UserError: the first key or value that does not fit, with its full name, its line and what would fit.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join([prefix, *path] if prefix else path)
+        where = f"params.yaml{_line(lines, first['loc'])}: {key}"
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(model, first["loc"][:-1])
+            raise UserError(
+                f"Unknown key {path[-1]!r}.{_suggestion(path[-1], known)}",
+                where=where,
+                mend=f"remove it, or use one of: {', '.join(sorted(known))}",
+            ) from None
+        if first["type"] == "missing":
+            raise UserError(f"The key {path[-1]!r} is missing.", where=where, mend=f"add {key}") from None
+        raise UserError(
+            f"{first['msg']}; found {first['input']!r}.", where=where, mend="edit this value"
+        ) from None
+
+
+def _fields_at(model: type[BaseModel], path: tuple) -> list[str]:
+    """The keys that `model` takes at `path`."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        arguments = [a for a in getattr(inner, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        elif arguments:
+            model = arguments[0]
+    return list(model.model_fields)
+
+
+def _line(node: Any, path: tuple) -> str:
+    """`:LINE` of the key at `path` in a document that ruamel read; empty if it is not known."""
+    for part in path[:-1]:
+        try:
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            return ""
+    try:
+        return f":{node.lc.key(path[-1])[0] + 1}"
+    except (AttributeError, KeyError, TypeError, IndexError):
+        return ""
+
+
+def read_yaml(path: Path) -> Any:
+    """A YAML document with line numbers.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+    """
+    try:
+        return YAML(typ="rt").load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UserError(
+            f"{path.name} is missing.", where=path, mend=f"restore it: git checkout -- {path.name}"
+        ) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{path}:{mark.line + 1}" if mark else path
+        raise UserError(f"Not valid YAML: {error.problem}.", where=place, mend="edit that line") from None
+
+
+def plain(value: Any) -> Any:
+    """A value of ruamel's as plain dictionaries, lists, numbers and strings."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def load_settings(root: Path, file: str = "params.yaml") -> Settings:
+    """params.yaml of the repository at `root`, with the suite's own `file` (suite and grid) laid over it.
+
+    Raises:
+        UserError: a file is missing, is not YAML, or has a key or value that does not fit.
+    """
+    lines = read_yaml(root / "params.yaml")
+    if file != "params.yaml":
+        lines = {**lines, **read_yaml(root / file)}
+    values = plain(lines)
+    settings = check(Settings, values, "", lines)
+    for method in settings.train:
+        load_method(method)
+    return settings

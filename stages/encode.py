@@ -1,0 +1,67 @@
+"""encode SUITE_FILE METHOD DATASET BITS SEED: the codes of all images, packed.
+
+reads  runs/<suite>/<run>/{model,learned}.safetensors, data/processed/DATASET
+writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network;
+       both as they were when the test score was best), encode.json (time)
+"""
+
+import time
+
+import torch
+from common import ROOT, Run, open_dataset, prepare, stage
+from safetensors.torch import load_file
+
+from hashrepro.files import file_digest, write_json
+from hashrepro.methods.base import load_method
+from hashrepro.methods.loop import encode
+from hashrepro.retrieval.codes import Codes, read_codes, write_codes
+from hashrepro.tracking import Tracking
+
+
+@stage
+def main(*arguments: str) -> None:
+    run = Run.from_arguments(arguments)
+    device = prepare(run.settings.machine)
+    catalog, cache = open_dataset(run.dataset)
+    recipe, classes = run.recipe, catalog.labels.shape[1]
+    network = load_method(run.method).untrained_network(recipe, run.bits, classes, run.seed).to(device)
+    workers = run.settings.machine.workers
+
+    def codes(rows, label: str) -> Codes:
+        values = encode(
+            network,
+            cache,
+            torch.from_numpy(rows),
+            batch_size=recipe.evaluation_batch_size,
+            device=device,
+            workers=workers,
+            progress=f"{run.key}: {label}",
+        )
+        return Codes.pack(values.numpy())
+
+    untrained = {
+        "query_untrained": codes(catalog.query_rows, "untrained, query"),
+        "untrained": codes(catalog.database_rows, "untrained, database"),
+    }
+    network.load_state_dict(load_file(run.folder / "model.safetensors"))
+    begun = time.perf_counter()
+    trained = {
+        "query": codes(catalog.query_rows, "query"),
+        "network": codes(catalog.database_rows, "database"),
+    }
+    seconds = time.perf_counter() - begun
+    learned, _ = read_codes(run.folder / "learned.safetensors")
+    header = {"catalog": catalog.digest, "rows": "query and database rows in catalog order", "run": run.key}
+    write_codes(run.folder / "codes.safetensors", {**learned, **trained, **untrained}, header)
+    write_json(
+        run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}
+    )
+
+    tracking = Tracking(ROOT, run.settings.suite.name)
+    model = file_digest(run.folder / "model.safetensors")
+    if run_id := tracking.find({"hashrepro.run": run.key, "hashrepro.model": model}):
+        tracking.log_files(run_id, "", run.folder / "codes.safetensors", run.folder / "encode.json")
+
+
+if __name__ == "__main__":
+    main()

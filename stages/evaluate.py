@@ -1,0 +1,108 @@
+"""evaluate SUITE_FILE METHOD DATASET BITS SEED: from codes to numbers, curves and a gallery.
+
+reads  runs/<suite>/<run>/codes.safetensors, data/processed/DATASET, params.yaml: evaluate
+writes metrics.json (the headline numbers), scores.json (every convention), curves/*.csv, gallery/
+"""
+
+import numpy as np
+from common import ROOT, Run, open_dataset, stage
+
+from hashrepro.errors import UserError
+from hashrepro.files import file_digest
+from hashrepro.reporting.gallery import make_gallery
+from hashrepro.reporting.records import flat_metrics, write_evaluation
+from hashrepro.retrieval.codes import read_codes
+from hashrepro.retrieval.conventions import EXPECTED, convention
+from hashrepro.retrieval.scores import evaluate_codes, first_hits, random_codes
+from hashrepro.seeds import stream
+from hashrepro.tracking import Tracking
+
+# what is scored: (selected, database) -> (query codes, database codes)
+PAIRS = {
+    ("last", "learned"): ("query", "learned"),
+    ("last", "network"): ("query", "network"),
+    ("last", "untrained"): ("query_untrained", "untrained"),
+    ("last", "random"): ("query_random", "random"),
+    ("best_on_test", "learned"): ("best_query", "best_learned"),
+}
+
+
+@stage
+def main(*arguments: str) -> None:
+    run = Run.from_arguments(arguments)
+    settings = run.settings.evaluate
+    catalog, cache = open_dataset(run.dataset)
+    codes, header = read_codes(run.folder / "codes.safetensors")
+    if header["catalog"] != catalog.digest:
+        raise UserError(
+            "The codes belong to another catalog than the data set has now.",
+            where=run.folder / "codes.safetensors",
+            mend=f"dvc repro encode@{run.method}-{run.dataset}-{run.bits}-{run.seed}",
+        )
+    query_rows, database_rows = catalog.query_rows, catalog.database_rows
+    query_labels, database_labels = catalog.labels[query_rows], catalog.labels[database_rows]
+    rng = stream(run.seed, "random codes")
+    codes["query_random"] = random_codes(len(query_rows), run.bits, rng)
+    codes["random"] = random_codes(len(database_rows), run.bits, rng)
+
+    reference = convention("reference", top_k=settings.top_k)
+    scores, curves = {}, {}
+    for (selected, database), (query, base) in PAIRS.items():
+        values, frames = evaluate_codes(
+            codes[query],
+            codes[base],
+            query_labels,
+            database_labels,
+            precision_at=[n for n in settings.precision_at if n <= len(database_rows)],
+            radius=settings.radius,
+            reference=reference,
+            threads=run.settings.machine.threads,
+        )
+        scores.setdefault(selected, {})[database] = values
+        if selected == "last":
+            curves |= {(database, name): frame for name, frame in frames.items()}
+
+    gallery = None
+    if settings.gallery_queries:
+        chosen = gallery_queries(query_labels, settings.gallery_queries)
+        hits, distances = first_hits(codes["query"], codes["learned"], chosen, settings.gallery_hits)
+        gallery = make_gallery(
+            query_rows[chosen],
+            database_rows[hits],
+            distances,
+            catalog.labels,
+            catalog.ids,
+            catalog.class_names,
+            lambda row: cache.evaluation([row])[0].permute(1, 2, 0).numpy(),
+            tile_size=min(cache.size, 96),
+        )
+    about = {
+        "conventions": {"map": EXPECTED.describe(), "map_reference": reference.describe()},
+        "queries": len(query_rows),
+        "database": len(database_rows),
+        "classes": len(catalog.class_names),
+        "dataset_title": catalog.facts["title"],
+        "data_facts": catalog.facts,
+    }
+    write_evaluation(run.folder, scores, about, curves, gallery)
+
+    tracking = Tracking(ROOT, run.settings.suite.name)
+    model = file_digest(run.folder / "model.safetensors")
+    if run_id := tracking.find({"hashrepro.run": run.key, "hashrepro.model": model}):
+        tracking.log_scores(run_id, flat_metrics(scores))
+        tracking.log_files(run_id, "", *(run.folder / name for name in ("scores.json", "curves", "gallery")))
+        tracking.tag(run_id, evaluated="yes")
+
+
+def gallery_queries(labels: np.ndarray, count: int) -> np.ndarray:
+    """`count` query positions that show as many classes as there can be: the first of each class, then the second."""
+    first_label = labels.argmax(1)
+    rank = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(first_label):
+        of_label = np.flatnonzero(first_label == label)
+        rank[of_label] = np.arange(len(of_label))
+    return np.sort(np.lexsort((first_label, rank))[:count])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms as reference
+
+from hashrepro.errors import UserError
+from hashrepro.files import read_json, write_json
+from hashrepro.images.cache import ImageCache, build_cache
+
+RESIZE, CROP = 40, 32
+EVALUATION = reference.Compose([reference.Resize(RESIZE), reference.CenterCrop(CROP)])
+
+
+def photo(rng, height, width, channels=3):
+    """A smooth random picture: JPEG keeps it nearly, and resizing it shows every rounding."""
+    coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + 2, channels), dtype=np.uint8)
+    return Image.fromarray(coarse.squeeze()).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """A large JPEG, a small PNG that must be enlarged, a grey, a palette, a CMYK image, one just of size."""
+    rng = np.random.default_rng(0)
+    images = {
+        "large.jpg": photo(rng, 90, 133),
+        "small.png": photo(rng, 21, 17),
+        "grey.jpg": photo(rng, 50, 60, channels=1),
+        "palette.gif": photo(rng, 64, 48).quantize(16),
+        "four.jpg": photo(rng, 48, 48).convert("CMYK"),
+        "exact.png": photo(rng, 40, 57),
+    }
+    (tmp_path / "images").mkdir()
+    for name, image in images.items():
+        image.save(tmp_path / "images" / name)
+    return [tmp_path / "images" / name for name in images]
+
+
+def rgb(path):
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def build(folder, images, **changes):
+    options = {"resize": RESIZE, "crop": CROP, "workers": 0, "progress": False} | changes
+    return build_cache(folder, images, **options)
+
+
+def folder_bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_evaluation_views_of_files_equal_torchvision_on_pillow(tmp_path, paths):
+    header = build(tmp_path / "cache", paths)
+    cache = ImageCache.open(tmp_path / "cache")
+    assert header["kind"] == "files"
+    assert len(cache) == header["n"] == len(paths)
+    assert cache.size == CROP
+    assert header["original_bytes"] == sum(path.stat().st_size for path in paths)
+
+    views = cache.evaluation(range(len(paths)))
+    assert views.dtype == torch.uint8
+    for view, path in zip(views, paths, strict=True):
+        expected = np.asarray(EVALUATION(rgb(path)))
+        assert np.array_equal(view.permute(1, 2, 0).numpy(), expected), path.name
+
+
+def test_rows_come_in_the_order_asked_for(tmp_path, paths):
+    build(tmp_path / "cache", paths)
+    cache = ImageCache.open(tmp_path / "cache")
+    everything = cache.evaluation(np.arange(len(paths)))
+    assert torch.equal(cache.evaluation(torch.tensor([3, 0, 3])), everything[[3, 0, 3]])
+
+
+def test_originals_are_the_decoded_files(tmp_path, paths):
+    build(tmp_path / "cache", paths)
+    cache = ImageCache.open(tmp_path / "cache")
+    for row, path in enumerate(paths):
+        expected = np.asarray(rgb(path))
+        assert np.array_equal(cache.original(row).permute(1, 2, 0).numpy(), expected), path.name
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_worker_processes_write_the_same_bytes(tmp_path, paths):
+    build(tmp_path / "alone", paths)
+    build(tmp_path / "together", paths, workers=2)
+    assert folder_bytes(tmp_path / "alone") == folder_bytes(tmp_path / "together")
+
+
+def test_building_leaves_torchs_global_generator_alone(tmp_path, paths):
+    before = torch.get_rng_state()
+    build(tmp_path / "cache", paths)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop"), [(64, 64), (56, 40), (61, 47), (32, 28), (28, 28), (20, 16), (224, 224)]
+)
+@pytest.mark.parametrize("width", [28, 35])
+def test_pixels_are_resized_exactly_as_pillow_does(tmp_path, resize, crop, width):
+    pixels = np.random.default_rng(1).integers(0, 256, (5, 28, width, 3), dtype=np.uint8)
+    header = build(tmp_path / "cache", pixels, resize=resize, crop=crop)
+    cache = ImageCache.open(tmp_path / "cache")
+    assert header["kind"] == "pixels"
+    pillow = reference.Compose([reference.Resize(resize), reference.CenterCrop(crop)])
+    for row, view in enumerate(cache.evaluation(np.arange(5))):
+        expected = np.asarray(pillow(Image.fromarray(pixels[row])))
+        assert np.array_equal(view.permute(1, 2, 0).numpy(), expected)
+        assert np.array_equal(cache.original(row).permute(1, 2, 0).numpy(), pixels[row])
+
+
+def test_a_returned_image_may_be_changed_without_changing_the_cache(tmp_path):
+    pixels = np.full((2, 8, 8, 3), 7, dtype=np.uint8)
+    build(tmp_path / "cache", pixels, resize=8, crop=8)
+    cache = ImageCache.open(tmp_path / "cache")
+    cache.original(0).zero_()
+    cache.evaluation([0]).zero_()
+    assert (cache.original(0) == 7).all()
+    assert (cache.evaluation([0]) == 7).all()
+
+
+def test_pickling_carries_the_folder_and_not_the_pixels(tmp_path, paths):
+    build(tmp_path / "cache", paths)
+    cache = ImageCache.open(tmp_path / "cache")
+    pickled = pickle.dumps(cache)
+    assert len(pickled) < 1000
+    assert torch.equal(pickle.loads(pickled).evaluation([1]), cache.evaluation([1]))
+
+
+def test_every_damaged_image_is_named_and_nothing_is_left(tmp_path, paths):
+    paths[1].write_bytes(b"")
+    paths[3].write_text("<html>not an image</html>")
+    with pytest.raises(UserError, match="2 of 6 images") as caught:
+        build(tmp_path / "cache", paths)
+    for path in paths:
+        assert (str(path) in str(caught.value)) == (path in (paths[1], paths[3]))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_missing_file_is_named(tmp_path, paths):
+    paths[2].unlink()
+    with pytest.raises(UserError, match=r"grey\.jpg"):
+        build(tmp_path / "cache", paths)
+
+
+def test_a_jpeg_whose_end_is_missing_is_accepted(tmp_path, paths):
+    data = paths[0].read_bytes()
+    paths[0].write_bytes(data[: len(data) * 2 // 3])
+    build(tmp_path / "cache", paths)
+    cut = ImageCache.open(tmp_path / "cache").original(0).permute(1, 2, 0).numpy()
+    whole = np.asarray(rgb(io.BytesIO(data)))
+    assert cut.shape == whole.shape
+    assert np.array_equal(cut[:16], whole[:16])
+    assert not np.array_equal(cut, whole)
+
+
+def test_a_crop_larger_than_the_resize_is_refused(tmp_path, paths):
+    with pytest.raises(UserError, match="crop 50"):
+        build(tmp_path / "cache", paths, crop=50)
+
+
+@pytest.mark.parametrize("name", ["originals.bin", "offsets.npy", "evaluation.npy", "images.json"])
+@pytest.mark.parametrize("left", [0, 0.5, None])
+def test_a_truncated_or_missing_part_is_refused(tmp_path, paths, name, left):
+    build(tmp_path / "cache", paths)
+    part = tmp_path / "cache" / name
+    if left is None:
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[: int(part.stat().st_size * left)])
+    with pytest.raises(UserError, match="dvc repro -f"):
+        ImageCache.open(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_truncated_pixels_are_refused(tmp_path, left):
+    build(tmp_path / "cache", np.zeros((4, 8, 8, 3), np.uint8), resize=8, crop=8)
+    part = tmp_path / "cache" / "originals.npy"
+    part.write_bytes(part.read_bytes()[: int(part.stat().st_size * left)])
+    with pytest.raises(UserError, match="dvc repro -f"):
+        ImageCache.open(tmp_path / "cache")
+
+
+def test_another_version_is_refused(tmp_path, paths):
+    build(tmp_path / "cache", paths)
+    header = read_json(tmp_path / "cache" / "images.json")
+    write_json(tmp_path / "cache" / "images.json", header | {"version": 99})
+    with pytest.raises(UserError, match="version 99"):
+        ImageCache.open(tmp_path / "cache")
+
+
+def test_an_interrupted_build_is_not_taken_for_a_cache(tmp_path, paths):
+    build(tmp_path / "cache", paths)
+    paths[5].write_bytes(b"")
+    with pytest.raises(UserError, match="1 of 6"):
+        build(tmp_path / "cache", paths)
+    with pytest.raises(UserError, match="cannot be read"):
+        ImageCache.open(tmp_path / "cache")
