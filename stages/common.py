@@ -3,7 +3,6 @@
 import ctypes
 import fcntl
 import functools
-import json
 import os
 import platform
 import signal
@@ -21,7 +20,7 @@ from hashrepro.datasets.catalog import Catalog
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest, value_digest
 from hashrepro.images.cache import ImageCache
-from hashrepro.settings import Machine, Settings, load_settings
+from hashrepro.settings import Dataset, Machine, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +47,10 @@ class Run:
     def work(self) -> Path:
         """Scratch folder for checkpoints, outside what DVC tracks: it survives a killed stage."""
         return ROOT / "work" / self.settings.suite.name / self.key
+
+    @property
+    def block(self) -> Dataset:
+        return self.settings.dataset(self.dataset)
 
     @property
     def recipe(self):
@@ -125,6 +128,16 @@ def exclusive(folder: Path) -> Iterator[None]:
         yield
 
 
+def run_params(run: Run) -> dict:
+    """All that a user chose for a run, as logged: which run it is, and its recipe."""
+    identity = {"method": run.method, "dataset": run.dataset, "bits": run.bits, "seed": run.seed}
+    return {**identity, **run.recipe.model_dump(mode="json")}
+
+
+def params_digest(run: Run) -> str:
+    return value_digest(run_params(run))
+
+
 def code_digest() -> str:
     """Digest of the library files that decide a run's numbers: a checkpoint of other code is not continued."""
     files = sorted(
@@ -150,7 +163,9 @@ def machine_facts(device: torch.device) -> dict:
     """What the run ran on."""
     packages = ("hashrepro", "torch", "torchvision", "timm", "numpy", "dvc", "mlflow")
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
         "cpu": _cpu_name(),
         "platform": platform.platform(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
@@ -164,7 +179,3 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or "unknown"
-
-
-def json_text(value: object) -> str:
-    return json.dumps(value, sort_keys=True)

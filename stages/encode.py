@@ -50,8 +50,7 @@ def main(*arguments: str) -> None:
         "network": codes(catalog.database_rows, "database"),
     }
     seconds = time.perf_counter() - begun
-    learned, _ = read_codes(run.folder / "learned.safetensors")
-    header = {"catalog": catalog.digest, "rows": "query and database rows in catalog order", "run": run.key}
+    learned, header = read_codes(run.folder / "learned.safetensors")
     write_codes(run.folder / "codes.safetensors", {**learned, **trained, **untrained}, header)
     write_json(
         run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}

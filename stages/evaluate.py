@@ -45,7 +45,7 @@ def main(*arguments: str) -> None:
     codes["query_random"] = random_codes(len(query_rows), run.bits, rng)
     codes["random"] = random_codes(len(database_rows), run.bits, rng)
 
-    reference = convention("reference", top_k=settings.top_k)
+    reference = convention(header["reference"], run.block.top_k)
     scores, curves = {}, {}
     for (selected, database), (query, base) in PAIRS.items():
         values, frames = evaluate_codes(

@@ -5,6 +5,7 @@ writes runs/<suite>/<run>/: model.safetensors, learned.safetensors (B at the end
        iteration with the best test score), history.csv, train.json (provenance)
 """
 
+import json
 import resource
 import time
 from datetime import UTC, datetime
@@ -17,10 +18,11 @@ from common import (
     code_digest,
     commit,
     exclusive,
-    json_text,
     machine_facts,
     open_dataset,
+    params_digest,
     prepare,
+    run_params,
     stage,
 )
 from safetensors.torch import save_file
@@ -30,7 +32,7 @@ from hashrepro.methods.base import load_method
 from hashrepro.methods.checkpoints import Checkpoints
 from hashrepro.methods.loop import train
 from hashrepro.retrieval.codes import Codes, write_codes
-from hashrepro.retrieval.conventions import convention
+from hashrepro.retrieval.conventions import EXPECTED, convention
 from hashrepro.retrieval.scores import mean_average_precisions
 from hashrepro.tracking import Tracking
 
@@ -40,44 +42,54 @@ def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
     begun, device = time.perf_counter(), prepare(run.settings.machine)
     catalog, cache = open_dataset(run.dataset)
+    data = value_digest([catalog.digest, cache.header])
     recipe = run.recipe
     head, dirty = commit()
-    params = {"method": run.method, "dataset": run.dataset, "bits": run.bits, "seed": run.seed, **recipe.model_dump()}
-    identity = {"params": value_digest(params), "data": catalog.digest, "code": code_digest(), "torch": torch.__version__}
-    fingerprint = value_digest(identity)
+    fingerprint = value_digest(
+        {"params": params_digest(run), "data": data, "code": code_digest(), "torch": torch.__version__}
+    )
 
     with exclusive(run.work):
         tracking = Tracking(ROOT, run.settings.suite.name)
         checkpoints = Checkpoints(run.work, fingerprint)
-        facts = machine_facts(device)
-        tags = {
+        about = {
             "method": run.method,
             "dataset": run.dataset,
-            "bits": str(run.bits),
-            "seed": str(run.seed),
+            "bits": run.bits,
+            "seed": run.seed,
             "commit": head,
-            "dirty": str(dirty),
-            "params_digest": identity["params"],
-            "data_digest": catalog.digest,
-            "machine": json_text(facts),
+            "dirty": dirty,
+            "params_digest": params_digest(run),
+            "data_digest": data,
+            **machine_facts(device),
         }
-        run_id = tracking.start(run.key, fingerprint, tags, params)
-        tracking.log_data(run_id, run.dataset, catalog.digest, {"dvc.path": f"data/processed/{run.dataset}"})
+        tags = {
+            name: json.dumps(value) if isinstance(value, dict) else str(value)
+            for name, value in about.items()
+        }
+        run_id = tracking.start(run.key, fingerprint, tags, run_params(run))
+        tracking.log_data(run_id, run.dataset, data, {"dvc.path": f"data/processed/{run.dataset}"})
 
-        query_labels, database_labels = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]
-        reference = convention("reference", top_k=run.settings.evaluate.top_k)
+        query_labels, database_labels = (
+            catalog.labels[catalog.query_rows],
+            catalog.labels[catalog.database_rows],
+        )
+        kind = load_method(run.method)
+        conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE, run.block.top_k)}
 
         def evaluate(query: torch.Tensor, B: torch.Tensor) -> dict[str, float]:
             query_codes, codes = Codes.pack(query.numpy()), Codes.pack(B.numpy())
-            return mean_average_precisions(query_codes, codes, query_labels, database_labels, reference)
+            return mean_average_precisions(query_codes, codes, query_labels, database_labels, conventions)
 
         logged = tracking.last_step(run_id, "loss")
 
         def log(row: dict[str, float]) -> None:
             if row["iteration"] > logged:
-                tracking.log_step(run_id, row["iteration"], {k: v for k, v in row.items() if k != "iteration"})
+                tracking.log_step(
+                    run_id, row["iteration"], {k: v for k, v in row.items() if k != "iteration"}
+                )
 
-        method = load_method(run.method)(recipe, run.bits, torch.from_numpy(database_labels), run.seed, device)
+        method = kind(recipe, run.bits, torch.from_numpy(database_labels), run.seed, device)
         seen = train(
             method,
             cache,
@@ -97,20 +109,19 @@ def main(*arguments: str) -> None:
             "best_query": Codes.pack(seen.best["query"].numpy()),
             "best_learned": Codes.pack(seen.best["B"].numpy()),
         }
-        header = {"catalog": catalog.digest, "rows": "query and database rows in catalog order", "run": run.key}
+        header = {
+            "run": run.key,
+            "catalog": catalog.digest,
+            "rows": "query and database rows in catalog order",
+            "reference": kind.REFERENCE,
+        }
         write_codes(run.folder / "learned.safetensors", codes, header)
         with whole(run.folder / "history.csv") as path:
             pd.DataFrame(seen.history).to_csv(path, index=False)
-        about = {
-            **tags,
-            **facts,
-            "bits": run.bits,
-            "seed": run.seed,
-            "dirty": dirty,
-            "machine": None,
+        about |= {
             "method_title": method.TITLE,
             "paper": method.PAPER,
-            "recipe": recipe.model_dump(),
+            "recipe": recipe.model_dump(mode="json"),
             "iterations": recipe.iterations,
             "best_iteration": seen.best["iteration"],
             "mlflow_run_id": run_id,
@@ -119,7 +130,6 @@ def main(*arguments: str) -> None:
             "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        del about["machine"]
         write_json(run.folder / "train.json", about)
         files = ("model.safetensors", "learned.safetensors", "history.csv", "train.json")
         tracking.log_files(run_id, "", *(run.folder / name for name in files))

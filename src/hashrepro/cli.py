@@ -94,9 +94,13 @@ def data(arguments: argparse.Namespace, root: Path) -> int:
         reader = load_reader(block.reader)
         ready = (root / "data" / "processed" / name / "catalog.parquet").exists()
         size = sum(archive.size or 0 for archive in reader.ARCHIVES)
-        source = block.folder or (f"download, {size / 2**20:,.0f} MiB" if reader.ARCHIVES else "a folder of yours")
+        source = block.folder or (
+            f"download, {size / 2**20:,.0f} MiB" if reader.ARCHIVES else "a folder of yours"
+        )
         print(f"{name}: {reader.TITLE}")
-        print(f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}")
+        print(
+            f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}"
+        )
         print(f"    source  {source}\n    home    {reader.HOME}\n    terms   {reader.TERMS}")
     return 0
 
@@ -115,25 +119,37 @@ def ui(arguments: argparse.Namespace, root: Path) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="hashrepro", description=__doc__, epilog=EPILOGUE, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="hashrepro",
+        description=__doc__,
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
-        "--params", default="params.yaml", metavar="FILE", help="parameter file of the suite (default: %(default)s)"
+        "--params",
+        default="params.yaml",
+        metavar="FILE",
+        help="parameter file of the suite (default: %(default)s)",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, function, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common])
+        sub = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common]
+        )
         sub.set_defaults(function=function)
         return sub
 
     sub = command("repro", repro, "check params.yaml, then build what is out of date (dvc repro)")
     sub.add_argument("targets", nargs="*", help="DVC targets, for example report or data/dvc.yaml:fetch@cub")
-    sub.add_argument("-f", "--force", action="store_true", help="build the targets even if they are up to date")
+    sub.add_argument(
+        "-f", "--force", action="store_true", help="build the targets even if they are up to date"
+    )
     command("show", show, "print the table of results and where to look next")
     sub = command("report", report, "write the report again from the runs that there are")
-    sub.add_argument("--from-mlflow", action="store_true", help="from the tracking store alone, not from runs/")
+    sub.add_argument(
+        "--from-mlflow", action="store_true", help="from the tracking store alone, not from runs/"
+    )
     sub.add_argument("--out", metavar="DIR", help="folder to write to")
     command("check", check, "check every value of params.yaml, every reader's options and every recipe")
     command("data", data, "list the data sets: source, terms, state")

@@ -12,7 +12,7 @@ import torch
 
 def _entropy(seed: int, path: tuple[str | int, ...]) -> list[int]:
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else int(part) for part in path]
-    return [int(seed), *words]
+    return [int(seed), len(words), *words]  # the length, as SeedSequence takes a missing word for a zero
 
 
 def stream(seed: int, *path: str | int) -> np.random.Generator:

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from ruamel.yaml import YAML
@@ -62,13 +62,13 @@ class Dataset(Block):
     validation: int = Field(0, ge=0)
     resize: PositiveInt
     crop: PositiveInt
+    top_k: PositiveInt | None = None
     workers: PositiveInt = 1
 
 
 class Evaluation(Block):
     precision_at: list[PositiveInt]
     radius: int = Field(ge=0)
-    top_k: PositiveInt | Literal["drop_last"] | None = "drop_last"
     gallery_queries: int = Field(ge=0)
     gallery_hits: PositiveInt = 10
 
@@ -151,7 +151,9 @@ def _fields_at(model: type[BaseModel], path: tuple) -> list[str]:
     for part in path:
         field = model.model_fields.get(str(part))
         inner = field.annotation if field else None
-        arguments = [a for a in getattr(inner, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)]
+        arguments = [
+            a for a in getattr(inner, "__args__", ()) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
         elif arguments:

@@ -6,7 +6,6 @@ cannot be reached stops a stage with a clear error before the work begins, never
 
 import fcntl
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from hashrepro.errors import UserError
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is down is reported within seconds
+os.environ.setdefault(
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"
+)  # a server that is down is reported within seconds
 
 STORE = "mlruns.db"
 ARTIFACTS = "mlartifacts"
@@ -146,13 +147,14 @@ class Tracking:
             if not token:
                 return runs
 
-    @contextmanager
-    def files(self, run_id: str, folder: str) -> Iterator[Path]:
-        """The files of one folder of a run's artifacts, in a temporary folder while the block lasts."""
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(self.client.download_artifacts(run_id, folder, temporary))
+    def download(self, run_id: str, name: str, folder: Path) -> None:
+        """Copy one file or folder of a run's artifacts into `folder`, if the run has it."""
+        if any(file.path == name for file in self.client.list_artifacts(run_id)):
+            self.client.download_artifacts(run_id, name, str(folder))
 
-    def _batch(self, run_id: str, *, metrics: dict | None = None, params: dict | None = None, step: int = 0) -> None:
+    def _batch(
+        self, run_id: str, *, metrics: dict | None = None, params: dict | None = None, step: int = 0
+    ) -> None:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)

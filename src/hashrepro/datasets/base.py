@@ -61,6 +61,11 @@ class ReaderOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
     _key: str = PrivateAttr("datasets.<name>.options")
 
+    @property
+    def key(self) -> str:
+        """The block of params.yaml that these options come from, for messages."""
+        return self._key
+
 
 class Reader(Protocol):
     """The contract of a reader module.
@@ -81,7 +86,7 @@ class Reader(Protocol):
     def read(self, folder: Path, options: ReaderOptions, rng: np.random.Generator) -> Reading: ...
 
 
-_NOT_READERS = {"base", "catalog", "download", "fetching", "unpack"}
+_NOT_READERS = {"base", "catalog", "download", "fetching", "pickles", "transfer", "unpack"}
 
 
 def load_reader(name: str) -> Reader:
@@ -136,7 +141,7 @@ def check_counts(options: ReaderOptions, folder: Path, **found: int) -> None:
     if found == expected:
         return
     wrong = [what for what in found if found[what] != expected[what]]
-    admit = ", ".join(f"{options._key}.expect_{what}: {found[what]}" for what in wrong)
+    admit = ", ".join(f"{options.key}.expect_{what}: {found[what]}" for what in wrong)
     raise UserError(
         "; ".join(f"{found[what]} {what} found, {expected[what]} expected" for what in wrong),
         where=folder,

@@ -43,7 +43,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     Raises:
         UserError: the file is missing or is not the one that this reader was written for.
     """
-    path = folder / "fashion-mnist.npz"
+    path = Path(folder) / "fashion-mnist.npz"
     mend = f"git checkout -- data/quickstart/fashion-mnist.npz, or name {LAYOUT}"
     if not path.is_file():
         raise UserError("the embedded data set is missing", where=path, mend=mend)

@@ -20,7 +20,9 @@ VERSION = 1
 _HEADER = "images.json"
 
 
-def _build_files(destination: Path, paths: Sequence[Path], resize: int, crop: int, workers: int, bar) -> int:
+def _build_files(
+    destination: Path, paths: Sequence[Path], resize: int, crop: int, workers: int, bar: tqdm
+) -> int:
     offsets = np.zeros(len(paths) + 1, dtype=np.int64)
     damaged = []
     with (

@@ -21,7 +21,7 @@ def decode(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
-def evaluation_view(image, resize: int, crop: int):
+def evaluation_view(image: Image.Image | torch.Tensor, resize: int, crop: int) -> Image.Image | torch.Tensor:
     """Shorter side to `resize` pixels (bilinear, antialiased), then the central `crop` × `crop`.
 
     `image` is a Pillow image or a uint8 tensor (..., 3, h, w), and so is the result.
@@ -31,14 +31,17 @@ def evaluation_view(image, resize: int, crop: int):
 
 
 def _same_in_torch_and_pillow(before: int, after: int) -> bool:
-    # They round weights differently, except where every weight is a short binary fraction: when a side grows by
-    # a ratio whose reduced numerator is a power of two (28 -> 64, 32 -> 256).
+    # They round weights differently, except where every weight is a short binary fraction: when a side grows
+    # by a ratio whose reduced numerator is a power of two (28 -> 64, 32 -> 256).
     numerator = after // math.gcd(before, after)
     return after >= before and numerator & (numerator - 1) == 0
 
 
 def evaluation_views(pixels: np.ndarray, resize: int, crop: int) -> torch.Tensor:
-    """uint8 (b, h, w, 3) -> uint8 (b, 3, crop, crop): Pillow's views bit for bit, as one batch where that holds."""
+    """uint8 (b, h, w, 3) -> uint8 (b, 3, crop, crop), equal bit for bit to Pillow's views.
+
+    Made as one batch by torch for the sizes for which both agree, image by image by Pillow otherwise.
+    """
     short, long = sorted(pixels.shape[1:3])
     if _same_in_torch_and_pillow(short, resize) and _same_in_torch_and_pillow(long, resize * long // short):
         return evaluation_view(torch.from_numpy(pixels).permute(0, 3, 1, 2), resize, crop)

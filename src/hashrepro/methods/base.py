@@ -40,7 +40,12 @@ class Recipe(BaseModel):
     crop_scale: tuple[float, float] = Field((0.08, 1.0), description="area share of a random crop")
     crop_ratio: tuple[float, float] = Field((3 / 4, 4 / 3), description="width by height of a random crop")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    evaluate_every: PositiveInt = Field(1, description="iterations between evaluations; the last one always is")
+    channels_last: bool = Field(
+        True, description="memory layout of maps: faster, the same numbers but for rounding"
+    )
+    evaluate_every: PositiveInt = Field(
+        1, description="iterations between evaluations; the last one always is"
+    )
 
 
 class Method(abc.ABC):
@@ -58,6 +63,7 @@ class Method(abc.ABC):
 
     TITLE: ClassVar[str]
     PAPER: ClassVar[str]
+    REFERENCE: ClassVar[str] = "adsh"  # the convention of mAP in which its paper reports
     Recipe: ClassVar[type[Recipe]]
 
     def __init__(self, recipe: Recipe, bits: int, labels: Tensor, seed: int, device: torch.device):
@@ -75,7 +81,11 @@ class Method(abc.ABC):
         backbone = build_backbone(
             recipe.backbone, recipe.weights, batch_norm_momentum=recipe.batch_norm_momentum
         )
-        return cls.build_network(recipe, backbone, bits, classes)
+        network = cls.build_network(recipe, backbone, bits, classes)
+        if recipe.channels_last:
+            network = network.to(memory_format=torch.channels_last)
+        network.mean, network.std = backbone.mean, backbone.std  # what its images must be normalised by
+        return network
 
     @classmethod
     @abc.abstractmethod

@@ -27,10 +27,11 @@ def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> tuple[dict
 def restore_optimiser(name: str, optimiser: torch.optim.Optimizer, tensors: dict, groups: list) -> None:
     """The inverse of `flatten_optimiser`."""
     state: dict[int, dict[str, Tensor]] = {}
+    prefix = f"optimiser/{name}/"
     for key, value in tensors.items():
-        kind, owner, *rest = key.split("/")
-        if kind == "optimiser" and owner == name:
-            state.setdefault(int(rest[0]), {})[rest[1]] = value
+        if key.startswith(prefix):
+            index, field = key[len(prefix) :].split("/")
+            state.setdefault(int(index), {})[field] = value
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 

@@ -16,19 +16,26 @@ from hashrepro.networks.schn import SCHNNetwork
 
 
 class CycleRecipe(Recipe):
-    gamma: float = Field(10.0, description="weight of the quantisation term, in the loss and in the update of B")
+    gamma: float = Field(
+        10.0, description="weight of the quantisation term, in the loss and in the update of B"
+    )
     alpha: float = Field(2.0, description="weight of the label outputs inside the sign of the update of B")
     beta: float = Field(0.1, description="weight of the latent outputs inside the sign of the update of B")
     cycle_query: Literal["modality", "latent"] = Field(
-        "modality", description="what asks in the reconstructing attentions: the features (MM Asia) or Z (TOMM)"
+        "modality",
+        description="what asks in the reconstructing attentions: the features (MM Asia) or Z (TOMM)",
     )
-    gcn_norm: Literal["none", "row", "sym"] = Field("none", description="normalisation of the graph's adjacency")
+    gcn_norm: Literal["none", "row", "sym"] = Field(
+        "none", description="normalisation of the graph's adjacency"
+    )
+    detach_features: bool = Field(True, description="keep the cycle network's gradient out of the features")
     latent_activation: Literal["sigmoid", "tanh"] = Field("sigmoid", description="of the latent hash layer")
 
 
 class CycleMethod(Method):
     """Batch-wise feature losses of image, label and latent outputs plus two reconstruction errors."""
 
+    REFERENCE = "schn"
     Recipe = CycleRecipe
 
     @classmethod
@@ -40,6 +47,7 @@ class CycleMethod(Method):
             cycle_query=recipe.cycle_query,
             gcn_norm=recipe.gcn_norm,
             latent_activation=recipe.latent_activation,
+            detach_features=recipe.detach_features,
         )
 
     def initial_codes(self, n: int) -> Tensor:

@@ -93,14 +93,22 @@ def train(
     seen, start = Progress(), 1
     if (found := checkpoints.load()) is not None:
         start = restore(method, seen, *found) + 1
-    view = TrainView(cache.size, recipe.crop_scale, recipe.crop_ratio, recipe.flip) if recipe.augment else None
+    view = (
+        TrainView(cache.size, recipe.crop_scale, recipe.crop_ratio, recipe.flip) if recipe.augment else None
+    )
     steps = recipe.epochs * -(-recipe.samples // recipe.batch_size)
     with tqdm(
-        total=recipe.iterations * steps, initial=(start - 1) * steps, desc=progress, unit="step", disable=progress is None
+        total=recipe.iterations * steps,
+        initial=(start - 1) * steps,
+        desc=progress,
+        unit="step",
+        disable=progress is None,
     ) as bar:
         for iteration in range(start, recipe.iterations + 1):
             begun = time.perf_counter()
-            sample = torch.from_numpy(stream(method.seed, "sample", iteration).permutation(n)[: recipe.samples])
+            sample = torch.from_numpy(
+                stream(method.seed, "sample", iteration).permutation(n)[: recipe.samples]
+            )
             method.begin(iteration, sample.to(method.device))
             method.network.train()
             for epoch in range(1, recipe.epochs + 1):
@@ -117,7 +125,9 @@ def train(
                     workers=workers,
                 )
                 for positions, images in batches:
-                    losses.append(method.step(positions.to(method.device), images.to(method.device, non_blocking=True)))
+                    losses.append(
+                        method.step(positions.to(method.device), images.to(method.device, non_blocking=True))
+                    )
                     bar.update()
             means = mean_losses(losses)
             if not math.isfinite(means["loss"]):
@@ -130,7 +140,11 @@ def train(
             row = {"iteration": iteration, **means, **rates(method)}
             if iteration % recipe.evaluate_every == 0 or iteration == recipe.iterations:
                 query = encode(
-                    method.network, cache, query_rows, batch_size=recipe.evaluation_batch_size, device=method.device
+                    method.network,
+                    cache,
+                    query_rows,
+                    batch_size=recipe.evaluation_batch_size,
+                    device=method.device,
                 )
                 row |= evaluate(query, method.B.cpu())
                 if row["map_reference"] > seen.best.get("score", -1.0):
@@ -161,7 +175,11 @@ def rates(method: Method) -> dict[str, float]:
 
 def save(method: Method, seen: Progress, checkpoints: Checkpoints, iteration: int) -> None:
     tensors = {f"network/{key}": value for key, value in method.network.state_dict().items()}
-    tensors |= {"B": method.B, "best/query": seen.best["query"], "best/B": seen.best["B"]} if seen.best else {"B": method.B}
+    tensors |= (
+        {"B": method.B, "best/query": seen.best["query"], "best/B": seen.best["B"]}
+        if seen.best
+        else {"B": method.B}
+    )
     groups = {}
     for name, optimiser in method.optimisers.items():
         state, groups[name] = flatten_optimiser(name, optimiser)

@@ -10,7 +10,7 @@ class _ClosedForm(torch.autograd.Function):
     """Value and gradient of the asymmetric loss from the Gram matrix of B; see `AsymmetricLoss`."""
 
     @staticmethod
-    def forward(ctx, outputs, gram, target_sum, constant, codes, scale, gamma):  # noqa: ANN001 (torch's signature)
+    def forward(ctx, outputs, gram, target_sum, constant, codes, scale, gamma):
         product = outputs @ gram
         gap = outputs - codes
         pairwise = scale * (constant - 2 * (target_sum * outputs).sum() + (product * outputs).sum())
@@ -20,7 +20,7 @@ class _ClosedForm(torch.autograd.Function):
         return pairwise + quantisation, pairwise, quantisation
 
     @staticmethod
-    def backward(ctx, grad, *_):  # noqa: ANN001
+    def backward(ctx, grad, *_):
         (gradient,) = ctx.saved_tensors
         return grad * gradient, None, None, None, None, None, None
 

@@ -12,12 +12,15 @@ from hashrepro.methods.losses import AsymmetricLoss
 
 
 class PairwiseRecipe(Recipe):
-    gamma: float = Field(200.0, description="weight of the quantisation term, in the loss and in the update of B")
+    gamma: float = Field(
+        200.0, description="weight of the quantisation term, in the loss and in the update of B"
+    )
     loss_unit: float | None = Field(
         None, description="bits that the loss is scaled to: c = unit / k; None leaves it unscaled (ADSH)"
     )
     initial_codes: Literal["gaussian", "zeros", "sign"] = Field(
-        "gaussian", description="B before the first iteration: N(0, 1) as in the references, zeros, or random +1/-1"
+        "gaussian",
+        description="B before the first iteration: N(0, 1) as in the references, zeros, or random +1/-1",
     )
 
 

@@ -10,7 +10,7 @@ class HashNetwork(nn.Module):
 
     The hash layer keeps PyTorch's default initialisation; trunk and units keep their weights.
 
-    Source: ADSH (AAAI 2018), section "Model formulation"; also the image network of SCHN (MM Asia 2021).
+    Source: ADSH (AAAI 2018); also the image network of SCHN (MM Asia 2021).
     """
 
     def __init__(self, backbone: Backbone, bits: int):
@@ -26,3 +26,7 @@ class HashNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(b, 3, S, S) -> (b, bits)."""
         return self.hash(self.forward_features(images))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The codes of images, as `forward`."""
+        return self(images)

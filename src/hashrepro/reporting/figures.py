@@ -1,11 +1,14 @@
 """The report's figures, as matplotlib figures: one question each, every line named where it ends."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from hashrepro.reporting.palette import GRID, INK, MUTED, label_ends, look, new_axes
+from hashrepro.reporting.palette import FLOOR, INK, MUTED, label_ends, look, new_axes
 from hashrepro.reporting.records import Grid, RunRecord
 from hashrepro.reporting.tables import results_table, titles
 
@@ -16,13 +19,15 @@ def losses(history: pd.DataFrame) -> list[str]:
 
 
 def mean_curve(records: list[RunRecord], curve: str, index: str) -> pd.DataFrame:
-    """The mean of a curve over runs (on their headline databases), a row for each value of `index`; may be empty."""
-    frames = [r.curves[r.headline_database, curve] for r in records if (r.headline_database, curve) in r.curves]
+    """The mean of a curve over runs, each on its headline database, a row a value of `index`;."""
+    frames = [
+        r.curves[r.headline_database, curve] for r in records if (r.headline_database, curve) in r.curves
+    ]
     return pd.concat(frames).groupby(index, as_index=False).mean() if frames else pd.DataFrame()
 
 
 def mean_history(records: list[RunRecord]) -> pd.DataFrame:
-    """`iteration`, mean mAP (`map`) and mean of the first loss relative to its first value (`loss`) over runs."""
+    """Means over runs: `iteration`, mAP (`map`), and the first loss relative to its first value (`loss`)."""
     frames = []
     for history in (record.history for record in records if len(record.history)):
         frame = pd.DataFrame({"iteration": history["iteration"], "map": history.get("map", np.nan)})
@@ -36,7 +41,17 @@ def _select(records: list[RunRecord], dataset: str, method: str, bits: int) -> l
     return [r for r in records if (r.dataset, r.method, r.bits) == (dataset, method, bits)]
 
 
-def _lines(records, grid, dataset, bits, axes, curve, x, y, scale=1.0) -> list[tuple]:
+def _lines(
+    records: list[RunRecord],
+    grid: Grid,
+    dataset: str,
+    bits: int,
+    axes: Axes,
+    curve: Callable[[list[RunRecord]], pd.DataFrame],
+    x: str,
+    y: str,
+    scale: float = 1.0,
+) -> list[tuple]:
     """Draw one line a method and return the labels of their ends; `curve(runs)` gives the table to draw."""
     names, labels = titles(records, "method"), []
     for method in grid.methods:
@@ -46,12 +61,13 @@ def _lines(records, grid, dataset, bits, axes, curve, x, y, scale=1.0) -> list[t
             style = look(grid.methods, method)
             every = max(1, len(table) // 8)
             axes.plot(table[x], scale * table[y], label=names[method], markevery=every, **style)
-            labels.append((table[x].iloc[-1], scale * table[y].iloc[-1], names[method], style["color"]))
+            end, height = table[x].iloc[-1], scale * table[y].iloc[-1]
+            labels.append((end, height, names[method], style, table[y].mean()))
     return labels
 
 
 def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str) -> Figure:
-    """Headline mAP (%) against code length: mean over seeds, bars of one standard deviation; floors in grey."""
+    """Headline mAP (%) against code length: mean over seeds, bars of one standard deviation; grey floors."""
     figure, axes = new_axes("mAP by code length", "bits", "mAP, %")
     names, labels = titles(records, "method"), []
     table = results_table(records, grid)
@@ -60,25 +76,29 @@ def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str) -> Figure:
     ends = [places[bits] for bits in table["bits"]]
     for method in grid.methods:
         rows = table[table["method"] == method].sort_values("bits")
-        learned = rows["map"].notna().any()
-        mean, deviation = (rows["map"], rows["map_sd"]) if learned else (rows["map_network"], rows["map_network_sd"])
-        if mean.notna().any():
+        column = "map" if rows["map"].notna().any() else "map_network"
+        rows = rows.dropna(subset=[column])
+        if len(rows):
+            mean, deviation = rows[column], rows[f"{column}_sd"]
             style = look(grid.methods, method)
             x = [places[bits] for bits in rows["bits"]]
             axes.errorbar(x, 100 * mean, 100 * deviation.fillna(0), capsize=3, label=names[method], **style)
-            labels.append((x[-1], 100 * mean.iloc[-1], names[method], style["color"]))
-    untrained = table.groupby("bits")["untrained"].agg(["min", "max"]).dropna().reindex(sorted(grid.bits)).dropna()
+            labels.append((x[-1], 100 * mean.iloc[-1], names[method], style, mean.mean()))
+    untrained = (
+        table.groupby("bits")["untrained"].agg(["min", "max"]).dropna().reindex(sorted(grid.bits)).dropna()
+    )
     if len(untrained):
         x = [places[bits] for bits in untrained.index]
         low, high = 100 * untrained["min"], 100 * untrained["max"]
         # One code length or one method makes a band without area: the edge keeps it visible.
-        axes.fill_between(x, low, high, color=GRID, edgecolor=GRID, linewidth=4, zorder=1)
-        labels.append((x[-1], 50 * (untrained["min"] + untrained["max"]).iloc[-1], "untrained", MUTED))
+        axes.fill_between(x, low, high, color=FLOOR, edgecolor=FLOOR, linewidth=4, zorder=1)
+        band = {"color": FLOOR, "marker": "s"}
+        labels.append((x[-1], (low + high).iloc[-1] / 2, "untrained", band, 0))
     random = table.groupby("bits")["random"].mean().dropna()
     if len(random):
         x = [places[bits] for bits in random.index]
         axes.plot(x, 100 * random, color=MUTED, linestyle=":", linewidth=1.6)
-        labels.append((x[-1], 100 * random.iloc[-1], "random", MUTED))
+        labels.append((x[-1], 100 * random.iloc[-1], "random", {"color": MUTED, "marker": "_"}, 0))
     axes.set_xticks(list(places.values()), [str(bits) for bits in places])
     axes.set_xlim(min(ends, default=0) - 0.15, max(ends, default=0) + 0.15)
     axes.set_ylim(0, max(1.0, min(105.0, axes.get_ylim()[1])))
@@ -90,7 +110,7 @@ def precision_recall(records: list[RunRecord], grid: Grid, dataset: str, bits: i
     """Mean precision (%) against mean recall (%), one point for each Hamming radius from 0 to `bits`."""
     figure, axes = new_axes(f"Precision and recall, {bits} bits", "recall, %", "precision, %")
 
-    def curve(runs):
+    def curve(runs: list[RunRecord]) -> pd.DataFrame:
         table = mean_curve(runs, "precision_recall", "radius")
         return table.assign(recall=100 * table["recall"]) if len(table) else table
 
@@ -102,13 +122,23 @@ def precision_recall(records: list[RunRecord], grid: Grid, dataset: str, bits: i
 
 def precision_at(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
     """Mean precision (%) among the first N hits, N on a logarithmic axis; ties in expectation."""
-    figure, axes = new_axes(f"Precision of the first N, {bits} bits", "N nearest images (log scale)", "precision, %")
+    figure, axes = new_axes(
+        f"Precision of the first N, {bits} bits", "N nearest images (log scale)", "precision, %"
+    )
     axes.set_xscale("log")
     labels = _lines(
-        records, grid, dataset, bits, axes, lambda r: mean_curve(r, "precision_at", "n"), "n", "precision", 100
+        records,
+        grid,
+        dataset,
+        bits,
+        axes,
+        lambda r: mean_curve(r, "precision_at", "n"),
+        "n",
+        "precision",
+        100,
     )
     shown = sorted({x for line in axes.lines for x in line.get_xdata()})
-    ticks = [x for x in shown if str(int(x))[0] in "15" and not str(int(x))[1:].strip("0")]
+    ticks = [x for x in shown if np.log10(x).is_integer()] or shown
     axes.set_xticks(ticks, [f"{int(x):,}" for x in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(0, 103)
@@ -127,8 +157,10 @@ def training_map(records: list[RunRecord], grid: Grid, dataset: str, bits: int) 
 
 
 def training_loss(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
-    """Total loss by iteration, as a share of its first value: losses of different methods have no common unit."""
-    figure, axes = new_axes(f"Loss while training, {bits} bits", "iteration", "loss ÷ loss of the first iteration")
+    """Total loss by iteration, as a share of its first value: losses of methods have no common unit."""
+    figure, axes = new_axes(
+        f"Loss while training, {bits} bits", "iteration", "loss ÷ loss of the first iteration"
+    )
     labels = _lines(records, grid, dataset, bits, axes, mean_history, "iteration", "loss")
     axes.axhline(1, color=INK, linewidth=0.8, zorder=1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

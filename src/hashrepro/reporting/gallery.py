@@ -16,9 +16,9 @@ from hashrepro.files import read_json, whole, write_json
 class Gallery:
     """Queries with their hits, nearest first.
 
-    `rows` is a list of {"query": picture, "hits": [picture + {"distance": bits, "right": bool}, ...]}, where a
-    picture is {"id", "labels": [class name, ...], "tile": [column, row]}. `sprite` is a PNG of square tiles,
-    `tile_size` pixels a side.
+    `rows` is a list of {"query": picture, "hits": [picture + {"distance": bits, "right": bool}, ...]}, where
+    a picture is {"id", "labels": [class name, ...], "tile": [column, row]}. `sprite` is a PNG of square
+    tiles, `tile_size` pixels a side.
     """
 
     rows: list[dict]
@@ -57,12 +57,17 @@ def make_gallery(
         columns: tiles in a row of the sprite.
     """
     hit_rows = np.asarray(hit_rows)
-    drawn = list(dict.fromkeys(int(r) for q, hits in zip(query_rows, hit_rows, strict=True) for r in (q, *hits)))
+    drawn = list(
+        dict.fromkeys(int(r) for q, hits in zip(query_rows, hit_rows, strict=True) for r in (q, *hits))
+    )
     place = {row: divmod(number, columns)[::-1] for number, row in enumerate(drawn)}
     sprite = Image.new("RGB", (columns * tile_size, -(-len(drawn) // columns) * tile_size))
     for row, (column, line) in place.items():
         tile = Image.fromarray(picture(row)).resize((tile_size, tile_size), Image.Resampling.LANCZOS)
         sprite.paste(tile, (column * tile_size, line * tile_size))
+    pixels = np.asarray(sprite)
+    if (pixels == pixels[..., :1]).all():
+        sprite = sprite.convert("L")  # a third of the bytes for grey data sets
     stream = io.BytesIO()
     sprite.save(stream, "PNG", optimize=True)
 
@@ -107,12 +112,16 @@ def read_gallery(folder: Path) -> Gallery:
     try:
         columns, lines = gallery.shape
     except UnidentifiedImageError as error:
-        raise UserError("the gallery's sprite is not a picture", where=folder / "tiles.png", mend=mend) from error
+        raise UserError(
+            "the gallery's sprite is not a picture", where=folder / "tiles.png", mend=mend
+        ) from error
     for row in gallery.rows:
         for item in (row["query"], *row["hits"]):
             column, line = item["tile"]
             if not (0 <= column < columns and 0 <= line < lines):
                 raise UserError(
-                    f"tile ({column}, {line}) lies outside a sprite of {columns} × {lines} tiles", where=folder, mend=mend
+                    f"tile ({column}, {line}) lies outside a sprite of {columns} × {lines} tiles",
+                    where=folder,
+                    mend=mend,
                 )
     return gallery

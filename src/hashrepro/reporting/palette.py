@@ -4,13 +4,14 @@ import io
 from collections.abc import Sequence
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe & Ito (2008), darkest first; the page replaces each by a lighter twin in dark mode (page.css, --m0...).
+# After Okabe & Ito (2008); the page puts a lighter twin of each in dark mode (page.css, --m0 ...).
 COLOURS = ("#0072b2", "#d98c00", "#b0478c", "#009e73", "#56b4e9", "#d55e00", "#7f7f7f", "#4d4d9a")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-INK, MUTED, GRID, PAPER = "#1b1a18", "#6a675f", "#e3dfd6", "#ffffff"
+INK, MUTED, GRID, FLOOR, PAPER = "#1b1a18", "#6a675f", "#e3dfd6", "#c9c4b8", "#fffffe"
 
 SETTINGS = {
     "font.family": "sans-serif",
@@ -41,13 +42,13 @@ SETTINGS = {
 
 
 def look(methods: Sequence[str], method: str) -> dict:
-    """The colour and marker of `method`: its place in the grid's list decides, so they are the same everywhere."""
+    """The colour and marker of `method`, by its place in the grid's list: the same everywhere."""
     place = methods.index(method)
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
-def new_axes(title: str, x: str, y: str, width: float = 5.2, height: float = 3.5) -> tuple[Figure, Axes]:
-    """An empty figure of `width` × `height` inches with one pair of axes; no global figure state is touched."""
+def new_axes(title: str, x: str, y: str, width: float = 4.5, height: float = 3.1) -> tuple[Figure, Axes]:
+    """An empty figure of `width` × `height` inches with one pair of axes, without global figure state."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
         axes = figure.add_subplot(facecolor="none")
@@ -56,29 +57,42 @@ def new_axes(title: str, x: str, y: str, width: float = 5.2, height: float = 3.5
     return figure, axes
 
 
-def label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float = 0.062) -> None:
-    """Write each line's name at its right end instead of in a legend.
+def spaced(heights: Sequence[float], gap: float) -> list[float]:
+    """The nearest heights (least squares, same order) that lie at least `gap` apart; `heights` ascend.
+
+    Pool adjacent violators: labels that would touch become one block around their common mean.
+    """
+    blocks: list[list[float]] = []
+    for number, height in enumerate(heights):
+        blocks.append([height - number * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            last = blocks.pop()
+            blocks[-1] += last
+    means = [float(np.mean(block)) for block in blocks for _ in block]
+    return [mean + number * gap for number, mean in enumerate(means)]
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple], gap: float = 0.078) -> None:
+    """Name each line at its right end, after its marker, instead of in a legend.
 
     Args:
         axes: limits must be final.
-        labels: (x, y, text, colour) in data units; labels nearer than `gap` (a fraction of the axes' height)
-            are moved apart, keeping their order.
-        gap: see there.
+        labels: (x, y, text, look, rank): the line's end in data units, its name, its `look`, and what orders
+            lines that end in one place.
+        gap: least distance between two labels, as a fraction of the axes' height.
     """
     to_axes = axes.transData + axes.transAxes.inverted()
-    placed = sorted((to_axes.transform((x, y))[1], text, colour) for x, y, text, colour in labels)
-    heights = []
-    for height, *_ in placed:
-        heights.append(max(height, heights[-1] + gap) if heights else height)
-    # Pushing only upwards would let a crowd leave the axes at the top: bring it down again.
-    excess = max(0.0, heights[-1] - 1.0) if heights else 0.0
-    for number in range(len(heights) - 1, -1, -1):
-        ceiling = heights[number + 1] - gap if number + 1 < len(heights) else heights[number] - excess
-        heights[number] = min(heights[number], ceiling)
-    for (_, text, colour), height in zip(placed, heights, strict=True):
-        axes.annotate(
-            text, (1.02, height), xycoords="axes fraction", va="center", fontsize=9, fontweight="bold", color=colour
-        )
+    ends = [
+        (round(float(to_axes.transform((x, y))[1]), 2), rank, text, style)
+        for x, y, text, style, rank in labels
+    ]
+    ends.sort(key=lambda end: end[:2])
+    heights = spaced([end[0] for end in ends], gap)
+    shift = max(0.0, 0.02 - min(heights, default=1)) - max(0.0, max(heights, default=0) - 0.98)
+    for (_, _, text, style), height in zip(ends, heights, strict=True):
+        where = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([1.05], [height + shift], **style, **where)
+        axes.text(1.085, height + shift, text, va="center", fontsize=9, color=INK, **where)
 
 
 def render(figure: Figure, kind: str = "svg", text: str = "path") -> bytes:
@@ -87,8 +101,8 @@ def render(figure: Figure, kind: str = "svg", text: str = "path") -> bytes:
     Args:
         figure: what to draw.
         kind: "svg" or "png" (200 dots an inch).
-        text: "path" draws letters as shapes, so that the file looks alike everywhere; "none" keeps them letters,
-            in the font of the page that holds the SVG.
+        text: "path" draws letters as shapes, so that the file looks alike everywhere; "none" keeps them
+            letters, in the font of the page that holds the SVG.
     """
     stream = io.BytesIO()
     with matplotlib.rc_context(SETTINGS | {"svg.fonttype": text}):

@@ -1,4 +1,4 @@
-"""The papers' and the authors' figures: read from CSV, in one unit, with a mark on what nobody has verified."""
+"""The papers' and the authors' figures: in one unit, with a mark on what nobody has verified."""
 
 from pathlib import Path
 

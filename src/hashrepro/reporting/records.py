@@ -1,4 +1,4 @@
-"""What a run leaves behind for its report: scores, curves, training history, gallery, and where they came from."""
+"""What a run leaves behind for its report: scores, curves, history, gallery, and where they came from."""
 
 import json
 import re
@@ -30,6 +30,7 @@ class Grid:
     bits: tuple[int, ...]
     seeds: tuple[int, ...]
 
+    @property
     def keys(self) -> list[str]:
         """The keys of all runs, in the order of the grid's lists."""
         return [run_key(*run) for run in product(self.methods, self.datasets, self.bits, self.seeds)]
@@ -85,8 +86,10 @@ def flat_metrics(scores: Scores) -> dict[str, float]:
     }
 
 
-def write_evaluation(folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None) -> None:
-    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`, each file whole."""
+def write_evaluation(
+    folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None
+) -> None:
+    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`."""
     folder = Path(folder)
     write_json(folder / "metrics.json", flat_metrics(scores))
     write_json(folder / "scores.json", {"scores": scores, "about": about})
@@ -100,8 +103,8 @@ def write_evaluation(folder: Path, scores: Scores, about: dict, curves: Curves, 
 def load_record(folder: Path, key: str) -> RunRecord:
     """Read the run `key` from a suite's folder, ``runs/<suite>``.
 
-    Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``, ``<key>/curves/<database>-<curve>.csv``
-    and, where there is one, ``<key>/gallery/``.
+    Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``,
+    ``<key>/curves/<database>-<curve>.csv`` and, where there is one, ``<key>/gallery/``.
 
     Raises:
         UserError: the key is malformed, or a file is missing, damaged or lacks its columns.
@@ -109,20 +112,25 @@ def load_record(folder: Path, key: str) -> RunRecord:
     folder = Path(folder)
     parts = KEY.fullmatch(key)
     if parts is None:
-        raise UserError(f"{key!r} is not the key of a run", where=folder, mend="<method>-<data set>-<bits>-s<seed>")
+        raise UserError(
+            f"{key!r} is not the key of a run", where=folder, mend="<method>-<data set>-<bits>-s<seed>"
+        )
     run = folder / key
     mend = f"dvc repro (or dvc pull) makes the run {key} of the suite {folder.name}"
     try:
         stored = read_json(run / "scores.json")
         history = pd.read_csv(run / "history.csv")
         curves = {
-            tuple(path.stem.split("-", 1)): pd.read_csv(path) for path in sorted((run / "curves").glob("*-*.csv"))
+            tuple(path.stem.split("-", 1)): pd.read_csv(path)
+            for path in sorted((run / "curves").glob("*-*.csv"))
         }
         gallery = read_gallery(run / "gallery") if (run / "gallery").is_dir() else None
         scores, about = stored["scores"], stored["about"]
         history["iteration"]
     except FileNotFoundError as error:
-        raise UserError(f"the run {key} has no {Path(error.filename).name}", where=error.filename, mend=mend) from error
+        raise UserError(
+            f"the run {key} has no {Path(error.filename).name}", where=error.filename, mend=mend
+        ) from error
     except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise UserError(f"the run {key} is damaged: {error!r}", where=run, mend=mend) from error
     except pd.errors.EmptyDataError as error:
@@ -147,12 +155,14 @@ def in_order(records: list[RunRecord], grid: Grid) -> list[RunRecord]:
     Raises:
         UserError: a record that the grid does not hold, or two records of one run.
     """
-    place = {key: number for number, key in enumerate(grid.keys())}
+    place = {key: number for number, key in enumerate(grid.keys)}
     keys = [record.key for record in records]
     for key in keys:
         if key not in place:
             raise UserError(
-                f"the run {key} is not in the grid", where=grid.suite, mend="leave it out, or add it to params.yaml"
+                f"the run {key} is not in the grid",
+                where=grid.suite,
+                mend="leave it out, or add it to params.yaml",
             )
         if keys.count(key) > 1:
             raise UserError(f"the run {key} came twice", where=grid.suite, mend="hand over each run once")

@@ -1,5 +1,6 @@
 """From records to tables: one row a method, data set and code length; mean and spread over seeds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from hashrepro.reporting.records import Grid, RunRecord, in_order
 
 NOT_RUN = "not run"
 NOT_COMPUTED = "–"
+RUN_COLUMNS = ["run", "dataset", "method", "bits", "seed", "selected", "database"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,9 @@ MEASURES = (
     Measure("reference", "reference mAP", "map_reference", "learned", "last"),
     Measure("reference_network", "reference mAP, network database", "map_reference", "network", "last"),
     Measure("map_best_on_test", "mAP, best on test", "map", "learned", "best_on_test"),
-    Measure("reference_best_on_test", "reference mAP, best on test", "map_reference", "learned", "best_on_test"),
+    Measure(
+        "reference_best_on_test", "reference mAP, best on test", "map_reference", "learned", "best_on_test"
+    ),
     Measure("untrained", "floor: untrained network", "map", "untrained", "last"),
     Measure("random", "floor: random codes", "map", "random", "last"),
 )
@@ -50,7 +54,7 @@ def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
     """The suite's results as numbers: a row a data set × method × bits of the grid, run or not.
 
     Columns: `dataset`, `method`, `bits`, `runs` (seeds that were run), `seeds` (seeds in the grid), then for
-    each measure its mean and, under `<measure>_sd`, its sample standard deviation over the seeds, all as fractions;
+    each measure its mean and, under `<measure>_sd`, its sample standard deviation over seeds, as fractions;
     NaN where a score was not computed or the cell was not run (`runs` 0).
     """
     records = in_order(records, grid)
@@ -71,23 +75,14 @@ def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
 
 def scores_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
     """Every score of every run: a row a run × checkpoint × database, a column a score, as fractions."""
-    return pd.DataFrame(
-        [
-            {
-                "run": record.key,
-                "dataset": record.dataset,
-                "method": record.method,
-                "bits": record.bits,
-                "seed": record.seed,
-                "selected": selected,
-                "database": database,
-                **values,
-            }
-            for record in in_order(records, grid)
-            for selected, databases in record.scores.items()
-            for database, values in databases.items()
-        ]
-    )
+    rows = [
+        dict(zip(RUN_COLUMNS, (r.key, r.dataset, r.method, r.bits, r.seed, selected, database), strict=True))
+        | values
+        for r in in_order(records, grid)
+        for selected, databases in r.scores.items()
+        for database, values in databases.items()
+    ]
+    return pd.DataFrame(rows, columns=None if rows else RUN_COLUMNS)
 
 
 def percent(mean: float, deviation: float = np.nan) -> str:
@@ -108,7 +103,9 @@ def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> p
             "data set": [names.get(name, name) for name in table["dataset"]],
             "method": [names.get(name, name) for name in table["method"]],
             "bits": table["bits"].astype(str),
-            "seeds": [f"{runs} of {seeds}" for runs, seeds in zip(table["runs"], table["seeds"], strict=True)],
+            "seeds": [
+                f"{runs} of {seeds}" for runs, seeds in zip(table["runs"], table["seeds"], strict=True)
+            ],
         }
     )
     for number, measure in enumerate(MEASURES):
@@ -125,7 +122,7 @@ def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> p
 def to_markdown(shown: pd.DataFrame) -> str:
     """A GitHub table; `|` inside a cell is escaped."""
 
-    def line(cells) -> str:
+    def line(cells: Iterable) -> str:
         return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |\n"
 
     rule = ["---" if column in ("data set", "method") else "---:" for column in shown.columns]

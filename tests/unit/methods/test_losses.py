@@ -27,7 +27,10 @@ def test_value_and_gradient_equal_the_matrix_form(k, n, seed, multi_label):
     generator = torch.Generator().manual_seed(seed)
     classes = torch.randint(3, (n,), generator=generator)
     labels = one_hot(classes, 4).bool()
-    labels[0], labels[1] = torch.tensor([True, False, False, False]), torch.tensor([False, False, False, True])
+    labels[0], labels[1] = (
+        torch.tensor([True, False, False, False]),
+        torch.tensor([False, False, False, True]),
+    )
     if multi_label:
         labels |= torch.rand(n, 4, generator=generator) < 0.2
     sample = torch.randperm(n, generator=generator)[: max(2, n // 2)]

@@ -41,10 +41,14 @@ label_matrices = st.integers(1, 5).flatmap(
 @settings(max_examples=150, deadline=None)
 def test_sums_equal_products_with_the_matrix(rows, seed, data):
     labels = torch.tensor(rows)
-    sample = torch.tensor(data.draw(st.permutations(range(len(labels)))))[: data.draw(st.integers(1, len(labels)))]
+    sample = torch.tensor(data.draw(st.permutations(range(len(labels)))))[
+        : data.draw(st.integers(1, len(labels)))
+    ]
     soft = SoftSimilarity.between(LabelSets.of(labels), sample)
     if soft.similar_pairs == len(sample) * len(labels):
-        assert soft.dissimilar == 0.0  # the reference divides by zero here; there is no dissimilar pair to value
+        assert (
+            soft.dissimilar == 0.0
+        )  # the reference divides by zero here; there is no dissimilar pair to value
         return
     S = matrix(labels, sample)
     generator = torch.Generator().manual_seed(seed)
@@ -58,7 +62,9 @@ def test_sums_equal_products_with_the_matrix(rows, seed, data):
 def test_single_label_data_is_recognised():
     assert LabelSets.of(one_hot([2, 0, 1, 1])).disjoint
     assert not LabelSets.of(torch.tensor([[True, False], [True, True]])).disjoint
-    assert not LabelSets.of(torch.tensor([[True, False], [False, False]])).disjoint  # similar to nothing, itself too
+    assert not LabelSets.of(
+        torch.tensor([[True, False], [False, False]])
+    ).disjoint  # similar to nothing, itself too
 
 
 def test_dissimilar_value_is_exact_where_float32_sums_are_not():

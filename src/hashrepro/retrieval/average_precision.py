@@ -1,0 +1,174 @@
+"""Average precision of rankings by Hamming distance, exact under ties, from counts by distance.
+
+Let a distance hold n database rows, r of them relevant, with N0 rows and R0 relevant ones nearer, and let t
+of its n places lie within the list kept. With D = H[N0 + t] - H[N0] (H: harmonic numbers) the group adds to
+the sum of precisions at relevant ranks, on average over all orders of its rows (McSherry & Najork 2008),
+
+    (r / n) (t ρ + (R0 + 1 - ρ (N0 + 1)) D),    ρ = (r - 1) / (n - 1)  (0 for n = 1),
+
+and m relevant rows on consecutive ranks after p rows and R0 relevant ones add
+
+    sum over i = 1..m of (R0 + i) / (p + i) = m + (R0 - p) (H[p + m] - H[p]),
+
+which gives the best order (p = N0, m = min(r, t)) and the worst (p = N0 + n - r, m = max(0, t - (n - r))).
+"""
+
+import numpy as np
+
+from hashrepro.retrieval.codes import Codes
+from hashrepro.retrieval.conventions import NO_HIT, NORMALISERS, TIES, Convention, check, list_length
+from hashrepro.retrieval.counts import DistanceCounts, Scan, scan
+
+_QUERIES_A_BLOCK = 2048
+_ONE = 2**59
+
+
+def _harmonic(n: int) -> np.ndarray:
+    """H[0..n] in units of 2^-59. The formulas above multiply differences of H by up to n and then cancel;
+    differences of whole numbers are exact, those of floats would leave errors of n * 1e-15."""
+    harmonic = np.zeros(n + 1, np.uint64)
+    m = np.arange(1, n + 1, dtype=np.uint64)
+    np.cumsum((_ONE + m // 2) // m, out=harmonic[1:])
+    return harmonic
+
+
+def _difference(harmonic: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return (harmonic[start + length] - harmonic[start]) / _ONE
+
+
+def _expected(n, r, n0, r0, t, harmonic):
+    """Expected sum of precisions of one group; arrays or numbers as in the module's formula."""
+    rho = (r - 1) / np.maximum(n - 1, 1)
+    sums = t * rho + (r0 + 1 - rho * (n0 + 1)) * _difference(harmonic, n0, t)
+    return np.where(r > 0, r / np.maximum(n, 1) * sums, 0.0)
+
+
+def _in_a_row(m, p, r0, harmonic):
+    return m + (r0 - p) * _difference(harmonic, p, m)
+
+
+def _hypergeometric(n: int, r: int, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """(j, P(j)): j relevant rows among t drawn of n without return, r of the n being relevant."""
+    j = np.arange(max(0, t - (n - r)), min(r, t) + 1)
+    ratio = (r - j[:-1]) * (t - j[:-1]) / ((j[:-1] + 1) * (n - r - t + j[:-1] + 1))
+    # Outwards from the mode, so that nothing overflows and the large terms carry no long product.
+    mode = int(np.searchsorted(-ratio, -1.0))
+    down = np.cumprod(1 / ratio[:mode][::-1])[::-1]
+    weights = np.concatenate([down, [1.0], np.cumprod(ratio[mode:])])
+    return j, weights / weights.sum()
+
+
+def _expected_ratio(before: float, n: int, r: int, n0: int, r0: int, t: int, harmonic: np.ndarray) -> float:
+    """Expected (sum of precisions) / (relevant rows retrieved) of a list that ends `t` rows into a group.
+
+    `before` is the sum of precisions of the nearer groups. Given that j of the t places are relevant, their
+    order is again random, so the group's formula holds for t rows with j relevant ones.
+    """
+    j, probability = _hypergeometric(n, r, t)
+    sums = before + _expected(np.full_like(j, t), j, n0, r0, t, harmonic)
+    hits = r0 + j
+    return float(probability @ np.where(hits > 0, sums / np.maximum(hits, 1), 0.0))
+
+
+def _divide(sums, kept, relevant, length, normaliser, no_hit):
+    divisor = {"retrieved": kept, "all_relevant": relevant, "min_k": np.minimum(relevant, length)}[normaliser]
+    empty = 0.0 if no_hit == "zero" else np.nan
+    return np.where(divisor > 0, sums / np.maximum(divisor, 1), empty)
+
+
+def average_precision(
+    counts: DistanceCounts,
+    *,
+    ties: str = "expected",
+    normaliser: str = "retrieved",
+    no_hit: str = "zero",
+    top_k: int | str | None = None,
+) -> np.ndarray:
+    """Average precision of each query, float64 (q,).
+
+    Args:
+        counts: by distance, from `distance_counts`.
+        ties: "expected" (mean over all orders of the rows at equal distance), "best" or "worst" (relevant
+            rows first or last among those at equal distance).
+        normaliser: divisor of the sum of precisions: relevant rows "retrieved" (under ties="expected" the
+            mean of the quotient, exactly), "all_relevant", or "min_k" = min(list length, all relevant).
+        no_hit: a query whose divisor is 0 yields 0 ("zero") or NaN ("skip"). Under ties="expected" with
+            normaliser="retrieved" that is a query that no order of the ties gives a hit.
+        top_k: None, "drop_last" or a list length; see Convention. A "retrieved" figure of a list that ends
+            within a tie need not lie between its best and worst, as a late hit lowers it.
+
+    Raises:
+        UserError: an unknown option.
+    """
+    check("ties", ties, {name: text for name, text in TIES.items() if name != "file_order"})
+    check("normaliser", normaliser, NORMALISERS)
+    check("no_hit", no_hit, NO_HIT)
+    length, harmonic = list_length(top_k, counts.database), _harmonic(counts.database)
+    result = np.empty(len(counts))
+    for start in range(0, len(counts), _QUERIES_A_BLOCK):
+        block = slice(start, start + _QUERIES_A_BLOCK)
+        n, r = counts.total[block], counts.relevant[block]
+        n0, r0 = n.cumsum(axis=1) - n, r.cumsum(axis=1) - r
+        t = np.clip(length - n0, 0, n)
+        if ties == "expected":
+            sums, hits = _expected(n, r, n0, r0, t, harmonic), np.minimum(r, t)
+        elif ties == "best":
+            hits = np.minimum(r, t)
+            sums = _in_a_row(hits, n0, r0, harmonic)
+        else:
+            hits = np.maximum(0, t - (n - r))
+            sums = _in_a_row(hits, n0 + n - r, r0, harmonic)
+        result[block] = _divide(sums.sum(axis=1), hits.sum(axis=1), r.sum(axis=1), length, normaliser, no_hit)
+        if ties == "expected" and normaliser == "retrieved":
+            for q, b in zip(*np.nonzero((t > 0) & (t < n) & (r > 0)), strict=True):
+                group = (int(value[q, b]) for value in (n, r, n0, r0, t))
+                result[start + q] = _expected_ratio(sums[q, :b].sum(), *group, harmonic)
+    return result
+
+
+def scan_average_precision(scanned: Scan, convention: Convention) -> np.ndarray:
+    """Average precision of each query under `convention`, float64 (q,).
+
+    For ties="file_order" the scan must have been made with the convention's list length among its cuts.
+    """
+    if convention.ties != "file_order":
+        return average_precision(
+            scanned.counts,
+            ties=convention.ties,
+            normaliser=convention.normaliser,
+            no_hit=convention.no_hit,
+            top_k=convention.top_k,
+        )
+    length = list_length(convention.top_k, scanned.counts.database)
+    cut = scanned.cuts.index(length)
+    return _divide(
+        scanned.precision_sum[:, cut],
+        scanned.kept[:, cut],
+        scanned.counts.relevant.sum(axis=1),
+        length,
+        convention.normaliser,
+        convention.no_hit,
+    )
+
+
+def file_order_average_precision(
+    query: Codes,
+    database: Codes,
+    query_labels: np.ndarray,
+    database_labels: np.ndarray,
+    *,
+    top_k: int | str | None = None,
+    normaliser: str = "retrieved",
+    no_hit: str = "zero",
+    threads: int = 1,
+    engine: str = "auto",
+) -> np.ndarray:
+    """Average precision of each query with ties in database row order, float64 (q,).
+
+    What a stable sort of the distances yields, by counting. Options as in `average_precision`; sizes, engines
+    and errors as in `counts.scan`.
+    """
+    rule = Convention("file_order", normaliser, no_hit, top_k)
+    cuts = (list_length(top_k, len(database)),)
+    scanned = scan(query, database, query_labels, database_labels, cuts=cuts, threads=threads, engine=engine)
+    return scan_average_precision(scanned, rule)

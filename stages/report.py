@@ -1,0 +1,109 @@
+"""report SUITE_FILE [--from-mlflow] [--out DIR]: tables, figures, galleries and the page of a suite.
+
+reads  runs/<suite>/*/ of the suite's grid; with --from-mlflow the same runs from the tracking store alone
+writes reports/: index.html, results.{md,csv,tex}, scores.csv, figures/, plots/
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from common import ROOT, Run, params_digest, stage
+from tqdm import tqdm
+
+from hashrepro.errors import UserError
+from hashrepro.files import read_json
+from hashrepro.reporting.page import write_report
+from hashrepro.reporting.records import Grid, RunRecord, load_record
+from hashrepro.settings import Settings, load_settings
+from hashrepro.tracking import Tracking
+
+FILES = ("scores.json", "train.json", "encode.json", "history.csv", "curves", "gallery")
+
+
+def complete(record: RunRecord, folder: Path) -> RunRecord:
+    """The record with the provenance that training and encoding left beside the scores."""
+    train, encode = read_json(folder / "train.json"), read_json(folder / "encode.json")
+    seconds = {"train": train.pop("seconds"), "encode": encode["seconds"]}
+    record.about = {
+        **train,
+        **record.about,
+        "seconds": seconds,
+        "codes_per_second": encode["images_per_second"],
+    }
+    return record
+
+
+def records_from_runs(settings: Settings) -> list[RunRecord]:
+    """The runs of the grid that DVC has built."""
+    records = []
+    for cell in settings.grid.runs():
+        run = Run(settings, *cell)
+        if (run.folder / "scores.json").exists():
+            records.append(complete(load_record(run.folder.parent, run.key), run.folder))
+    return records
+
+
+def records_from_store(settings: Settings) -> list[RunRecord]:
+    """The newest tracked run of every cell whose parameters are those of params.yaml; scores from its metrics."""
+    runs = {Run(settings, *cell).key: Run(settings, *cell) for cell in settings.grid.runs()}
+    tracking, records = Tracking(ROOT, settings.suite.name), {}
+    for tracked in tqdm(tracking.finished_runs(), desc="tracked runs", leave=False):
+        key = tracked.data.tags["hashrepro.run"]
+        if (
+            key not in runs
+            or key in records
+            or tracked.data.tags["params_digest"] != params_digest(runs[key])
+        ):
+            continue
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / settings.suite.name / key
+            folder.mkdir(parents=True)
+            for name in FILES:
+                tracking.download(tracked.info.run_id, name, folder)
+            record = complete(load_record(folder.parent, key), folder)
+        record.scores = nested(tracked.data.metrics, record.scores)
+        records[key] = record
+    return list(records.values())
+
+
+def nested(metrics: dict[str, float], layout: dict) -> dict:
+    """MLflow's flat metrics in the order and nesting of `layout`, scores by checkpoint, database and name."""
+    return {
+        selected: {
+            database: {name: metrics[f"{selected}.{database}.{name}"] for name in scores}
+            for database, scores in databases.items()
+        }
+        for selected, databases in layout.items()
+    }
+
+
+@stage
+def main(*arguments: str) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file")
+    parser.add_argument("--from-mlflow", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args(arguments)
+    settings = load_settings(ROOT, options.file)
+    records = records_from_store(settings) if options.from_mlflow else records_from_runs(settings)
+    if not records:
+        raise UserError(
+            "There is no finished run to report.",
+            where="the tracking store" if options.from_mlflow else f"runs/{settings.suite.name}",
+            mend="hashrepro repro",
+        )
+    grid = Grid(
+        settings.suite.name,
+        tuple(settings.grid.methods),
+        tuple(settings.grid.datasets),
+        tuple(settings.grid.bits),
+        tuple(settings.grid.seeds),
+    )
+    destination = ROOT / (options.out or settings.suite.reports)
+    write_report(records, grid, destination)
+    print(f"{len(records)} of {len(settings.grid.runs())} runs reported: {destination / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The real stages on a few dozen real images."""
+
+import csv
+import json
+import re
+
+import pytest
+
+METHODS = ("adsh", "semicon", "schn", "schn_tomm")
+RUNS = [f"{method}-{dataset}-12-s0" for method in METHODS for dataset in ("fashion", "birds")]
+
+
+def executed(log: str) -> set[str]:
+    """Names of the stages that a `dvc repro` ran."""
+    return set(re.findall(r"Running stage '([^']+)'", log))
+
+
+def test_everything_is_written(built):
+    for key in RUNS:
+        folder = built.root / "runs" / "quickstart" / key
+        there = {path.name for path in folder.iterdir()}
+        assert there >= {
+            "model.safetensors",
+            "learned.safetensors",
+            "history.csv",
+            "train.json",
+            "codes.safetensors",
+        }
+        assert there >= {"metrics.json", "scores.json", "curves", "gallery"}
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert all(0 <= value <= 1 for name, value in metrics.items() if "uncoded" not in name)
+    with open(built.root / "reports" / "results.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["method"], row["dataset"]) for row in rows} >= {("adsh", "fashion"), ("schn_tomm", "birds")}
+    page = (built.root / "reports" / "index.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["']?https?://(?!arxiv|doi|github)""", page)
+    assert list((built.root / "work" / "quickstart").glob("*/checkpoint*")) == []
+
+
+def test_again_there_is_nothing_to_do(built):
+    assert "up to date" in built.run("dvc", "repro")
+    assert executed(built.run("dvc", "repro")) == set()
+
+
+def test_dvc_shows_metrics_and_plots(built):
+    assert "adsh-fashion-12-s0" in built.run("dvc", "metrics", "show")
+    assert "index.html" in built.run("dvc", "plots", "show")
+
+
+def test_the_report_comes_out_of_the_tracking_store_alone(built):
+    built.run("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
+    for name in ("results.md", "results.csv", "results.tex", "index.html"):
+        assert (built.root / "reports-mlflow" / name).read_bytes() == (
+            built.root / "reports" / name
+        ).read_bytes()
+
+
+def test_a_run_is_one_mlflow_run_with_its_provenance(built):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{built.root}/mlruns.db")
+    experiment = client.get_experiment_by_name("quickstart")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == sorted(RUNS)
+    commit = built.run("git", "rev-parse", "HEAD").strip()
+    for run in runs:
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["commit"] == commit
+        assert run.data.tags["dirty"] == "False"
+        assert len(client.get_metric_history(run.info.run_id, "loss")) == 2
+        assert run.inputs.dataset_inputs[0].dataset.name in ("fashion", "birds")
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert files >= {"model.safetensors", "codes.safetensors", "scores.json", "curves", "gallery"}
+
+
+@pytest.mark.timeout(600)
+def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built):
+    def change(values):
+        values["train"]["adsh"]["birds"]["learning_rate"] = 2.0e-4
+
+    built.edit(change)
+    status = json.loads(built.run("dvc", "status", "--json", "-q"))
+    assert set(status) == {"train@adsh-birds-12-0"}
+    log = built.run("dvc", "repro")
+    assert executed(log) == {
+        *(f"{stage}@adsh-birds-12-0" for stage in ("train", "encode", "evaluate")),
+        "report",
+    }
+    again = built.run("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
+    assert "adsh-birds-12-s0" in (built.root / "reports-mlflow" / "index.html").read_text(), again

@@ -1,0 +1,186 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_runs import GRID
+
+from hashrepro.errors import UserError
+from hashrepro.reporting.page import write_report
+
+VOID = {"meta", "link", "br", "input", "img", "hr"}
+PUBLISHED = pd.DataFrame(
+    [
+        ("Paper", "fashion", "ADSH", 12, 0.4242, "Table 9", "yes"),
+        ("Rumour", "fashion", "X", 12, 0.9, "heard", "no"),
+    ],
+    columns=["paper", "dataset", "method", "bits", "map", "source", "verified"],
+)
+
+
+class Outline(HTMLParser):
+    """Collects ids, what is linked or loaded, visible text, and checks that tags are closed in order."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open, self.ids, self.targets, self.loads, self.text = [], [], [], [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attributes:
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "xlink:href", "popovertarget") and (
+                value.startswith("#") or name == "popovertarget"
+            ):
+                self.targets.append(value.lstrip("#"))
+            if name in ("src", "srcset", "data", "action") or (name == "href" and tag == "link"):
+                self.loads.append(value)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def report(suite, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    write_report(suite, GRID, folder, PUBLISHED, {"command": "make repro", "notes": ["A <note>."]})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(report):
+    return (report / "index.html").read_text(encoding="utf-8")
+
+
+def test_the_same_records_give_the_same_bytes_in_any_order(suite, report, tmp_path):
+    facts = {"command": "make repro", "notes": ["A <note>."]}
+    write_report(suite[::-1], GRID, tmp_path, PUBLISHED, facts)
+    assert contents(tmp_path) == contents(report)
+
+
+def test_all_files_are_there(report):
+    names = set(contents(report))
+    assert {"index.html", "results.md", "results.csv", "results.tex", "scores.csv"} <= names
+    assert {
+        f"plots/{n}.csv" for n in ("precision_recall", "precision_at", "training", "training_loss")
+    } <= names
+    assert sum(name.startswith("figures/") for name in names) == 1 + 4 * len(GRID.bits)
+
+
+def test_the_page_is_whole_and_loads_nothing(html):
+    outline = Outline(html)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert set(outline.targets) <= set(outline.ids)
+    assert set(outline.loads) == {"data:,"}
+    assert all(found.startswith(("data:", "#")) for found in re.findall(r"url\(([^)]*)\)", html))
+    assert "@import" not in html
+
+
+def test_every_number_leads_to_its_run_commit_and_convention(html, suite):
+    for record in suite:
+        cell = f"{100 * record.score('map'):.2f}"
+        assert re.search(
+            rf'title="{record.key} · commit 5f0c1d2e9a · MLflow \w+ · ties in expectation[^"]*">{cell}<', html
+        )
+        assert f'id="run-{record.key}"' in html
+        assert record.about["mlflow_run_id"] in html
+
+
+def test_the_page_explains_its_numbers(html):
+    text = " ".join(" ".join(Outline(html).text).split())
+    for words in (
+        "expected over all orders of the tied images",
+        "ties in file order, without the last position",
+        "Random codes",
+        "untrained network",
+        "Best on test",
+        "codes the database by the network too",
+        "One seed: no spread can be given",
+    ):
+        assert words in text
+
+
+def test_hits_are_marked_by_sign_and_word_not_by_colour_alone(html, suite):
+    hits = [hit for r in suite for row in r.gallery.rows for hit in row["hits"]]
+    wrong = sum(not hit["right"] for hit in hits)
+    panels = html[html.index('id="gallery"') : html.index('id="curves"')]
+    assert panels.count(">✕</i>") == panels.count('aria-label="wrong: ') == wrong
+    assert panels.count(">✓</i>") == panels.count('aria-label="right: ') == len(hits) - wrong
+
+
+def test_without_a_script_exactly_one_gallery_shows(html):
+    panels = re.findall(r'<div class="panel s\d+" data-panel="[^"]*"( hidden)?>', html)
+    assert panels == [""] + [" hidden"] * 7
+
+
+def test_an_unverified_figure_carries_its_mark(html):
+    section = html[html.index('id="published"') : html.index('id="provenance"')]
+    rumour, paper = (
+        next(row for row in section.split("<tr>") if name in row) for name in ("Rumour", "Table 9")
+    )
+    assert "? unverified" in rumour
+    assert "90.00<sup" in rumour
+    assert "✓ verified" in paper
+    assert "42.42</td>" in paper
+
+
+def test_a_partial_grid_says_not_run(suite, tmp_path):
+    grid = replace(GRID, datasets=("fashion", "cub"), seeds=(0, 1))
+    write_report(suite[:3], grid, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    Outline(html)
+    assert html.count('<span class="notrun">not run</span>') == 8 * 2 - 3
+    assert html.count("1 of 2 seeds") == 3
+    assert 'id="published"' not in html
+
+
+def test_nothing_run_is_a_page_too(tmp_path):
+    write_report([], GRID, tmp_path)
+    outline = Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "not run" in outline.text
+    assert (tmp_path / "results.csv").read_text().count("not run") > 8
+
+
+def test_bare_records_without_provenance_are_shown(suite, tmp_path):
+    bare = [replace(r, about={}, curves={}, gallery=None) for r in suite]
+    write_report(bare, GRID, tmp_path)
+    Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
+
+
+def test_text_from_data_is_escaped(suite, tmp_path):
+    evil = "<script>alert(1)</script>"
+    gallery = suite[0].gallery
+    hits = [gallery.rows[0]["hits"][0] | {"labels": [evil], "id": '"><b>evil'}]
+    rows = [{"query": gallery.rows[0]["query"] | {"labels": [evil]}, "hits": hits}]
+    about = suite[0].about | {"dataset_title": evil, "device": evil, "conventions": {"map": evil}}
+    record = replace(suite[0], about=about, gallery=replace(gallery, rows=rows))
+    write_report([record], GRID, tmp_path, facts={"title": evil})
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert evil not in html
+    assert '"><b>evil' not in html
+    assert html.count("<script>") == 1
+
+
+def test_a_run_outside_the_grid_is_refused_before_anything_is_written(suite, tmp_path):
+    with pytest.raises(UserError, match="not in the grid"):
+        write_report(suite, replace(GRID, bits=(12,)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,56 @@
+import pytest
+
+from hashrepro.errors import UserError
+from hashrepro.retrieval.conventions import (
+    ADSH,
+    EXPECTED,
+    REFERENCE_SCHN,
+    REFERENCE_SEMICON,
+    Convention,
+    convention,
+    list_length,
+)
+
+
+def test_conventions_are_found_by_name():
+    assert convention("expected") is EXPECTED
+    assert convention("semicon") is REFERENCE_SEMICON
+    assert convention("schn") is REFERENCE_SCHN
+    assert convention("adsh") is ADSH
+    assert convention("schn", 5000) == Convention("file_order", "retrieved", "zero", 5000)
+
+
+def test_an_unknown_name_lists_those_there_are():
+    with pytest.raises(UserError, match="'hashnet'") as caught:
+        convention("hashnet")
+    assert "expected, semicon, schn, adsh" in caught.value.mend
+
+
+def test_descriptions_say_everything_that_differs():
+    rules = [EXPECTED, REFERENCE_SEMICON, ADSH, convention("schn", 5000)]
+    texts = [rule.describe() for rule in rules]
+    assert len(set(texts)) == len(texts)
+    assert all("\n" not in text for text in texts)
+    assert "without its last item" in texts[1]
+    assert "first 5000 ranks" in texts[3]
+    assert "random order" in texts[0]
+
+
+@pytest.mark.parametrize(("top_k", "length"), [(None, 10), ("drop_last", 9), (1, 1), (10, 10), (50, 10)])
+def test_list_length(top_k, length):
+    assert list_length(top_k, 10) == length
+
+
+@pytest.mark.parametrize("top_k", [-1, 0, 2.0, True, "all"])
+def test_other_list_lengths_are_refused(top_k):
+    with pytest.raises(UserError, match="cannot be cut off"):
+        Convention("expected", "retrieved", "zero", top_k)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [("random", "retrieved", "zero"), ("best", "none", "zero"), ("best", "retrieved", "nan")],
+)
+def test_unknown_values_are_refused(fields):
+    with pytest.raises(UserError, match="is not a value of"):
+        Convention(*fields, None)

@@ -1,0 +1,79 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from hashrepro.errors import UserError
+from hashrepro.retrieval.codes import Codes
+from hashrepro.retrieval.counts import DistanceCounts, distance_counts
+from hashrepro.retrieval.curves import (
+    precision_at,
+    precision_recall,
+    precision_within,
+    recall_at,
+    recall_within,
+)
+
+
+def counts(total, relevant) -> DistanceCounts:
+    return DistanceCounts(np.array(relevant), np.array(total), np.arange(len(total[0]), dtype=float))
+
+
+def test_lists_are_expected_over_every_order_of_the_ties(oracles):
+    groups = [[True, False], [False, False, True], [], [True]]
+    one = counts([[2, 3, 0, 1]], [[1, 1, 0, 1]])
+    lists = list(oracles.orders(groups))
+    for n in range(1, 7):
+        hits = sum(Fraction(sum(ranked[:n])) for ranked in lists) / len(lists)
+        assert precision_at(one, [n])[0] == pytest.approx(float(hits / n), abs=1e-15)
+        assert recall_at(one, [n])[0] == pytest.approx(float(hits / 3), abs=1e-15)
+
+
+def test_curves_are_means_over_queries():
+    two = counts([[1, 3], [4, 0]], [[1, 0], [1, 0]])
+    np.testing.assert_allclose(precision_at(two, [1, 4]), [(1 + 1 / 4) / 2, (1 / 4 + 1 / 4) / 2])
+    np.testing.assert_allclose(recall_at(two, [1, 4]), [(1 + 1 / 4) / 2, 1])
+
+
+def test_a_list_longer_than_the_database_is_filled_with_misses():
+    assert precision_at(counts([[2, 2]], [[2, 1]]), [8])[0] == 3 / 8
+
+
+def test_an_empty_ball_and_a_query_without_relevant_rows_count_zero():
+    two = counts([[0, 2, 2], [2, 1, 1]], [[0, 1, 1], [0, 0, 0]])
+    assert precision_within(two, 0) == 0
+    assert precision_within(two, 1) == (1 / 2 + 0) / 2
+    assert recall_within(two, 1) == (1 / 2 + 0) / 2
+    assert recall_at(two, [4])[0] == (1 + 0) / 2
+
+
+@pytest.mark.parametrize("bits", [6, 7])
+def test_balls_equal_the_definition(oracles, bits):
+    rng = np.random.default_rng(bits)
+    query, database = rng.choice([-1, 1], (8, bits)), rng.choice([-1, 1], (60, bits))
+    # Uncoded rows lie at half the length: with 7 bits outside radius 3, inside radius 4.
+    database[::6] = 0
+    labels = rng.random((8, 3)) < 0.5, rng.random((60, 3)) < 0.5
+    found = distance_counts(Codes.pack(query), Codes.pack(database), *labels)
+    distances, relevant = oracles.hamming(query, database), oracles.similar(*labels)
+    radius, precision, recall = precision_recall(found)
+    np.testing.assert_array_equal(radius, np.arange(bits + 1))
+    for r in radius:
+        inside = distances <= r
+        hits = (inside & relevant).sum(axis=1)
+        expected = (hits / np.maximum(inside.sum(axis=1), 1)).mean()
+        assert precision[r] == pytest.approx(expected, abs=1e-15)
+        assert recall[r] == pytest.approx((hits / np.maximum(relevant.sum(axis=1), 1)).mean(), abs=1e-15)
+        assert precision_within(found, int(r)) == precision[r]
+        assert recall_within(found, int(r)) == recall[r]
+
+
+def test_impossible_lengths_and_radii_are_refused():
+    one = counts([[1, 1]], [[1, 0]])
+    with pytest.raises(UserError, match="at least 1"):
+        precision_at(one, [0])
+    for radius in (-1, 2):
+        with pytest.raises(UserError, match="0 to 1"):
+            precision_within(one, radius)
+        with pytest.raises(UserError, match="0 to 1"):
+            recall_within(one, radius)

@@ -1,0 +1,39 @@
+import hashlib
+
+import pytest
+
+from hashrepro.files import file_digest, read_json, value_digest, whole, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    with whole(path) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), whole(path) as temporary:
+        temporary.write_text("new, but half")
+        raise RuntimeError("half way")
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    path = tmp_path / "folder"
+    for name in ("first", "second"):
+        with whole(path) as temporary:
+            temporary.mkdir()
+            (temporary / name).touch()
+    assert [p.name for p in path.iterdir()] == ["second"]
+
+
+def test_json_round_trip_and_refusal_of_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, "é"]})
+    assert read_json(tmp_path / "a.json") == {"a": [1.5, "é"], "b": 1}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", float("nan"))
+
+
+def test_digests(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    assert file_digest(tmp_path / "a", "md5") == hashlib.md5(b"abc").hexdigest()
+    assert value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1}) != value_digest({"a": 2, "b": 1})

@@ -1,0 +1,99 @@
+"""params.yaml's checks: each mistake names its place and its mend."""
+
+from pathlib import Path
+
+import pytest
+
+from hashrepro.errors import UserError
+from hashrepro.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A function: params.yaml with one text replaced, loaded."""
+    text = (ROOT / "params.yaml").read_text()
+
+    def load(old: str = "", new: str = "", file: str = "params.yaml"):
+        assert old in text
+        (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+        return load_settings(tmp_path, file)
+
+    return load
+
+
+def test_every_recipe_of_the_project_is_valid(edited):
+    settings = edited()
+    for method, recipes in settings.train.items():
+        for dataset in recipes:
+            settings.dataset(dataset)
+            settings.recipe(method, dataset)
+    assert len(settings.grid.runs()) == 8
+
+
+def test_unknown_key_names_line_and_suggestion(edited):
+    with pytest.raises(UserError) as error:
+        edited("  threads: 2", "  treads: 2")
+    assert "Unknown key 'treads'. Did you mean 'threads'?" in error.value.what
+    assert "params.yaml:" in str(error.value.where)
+    assert "machine.treads" in str(error.value.where)
+    assert error.value.mend == "remove it, or use one of: device, threads, workers"
+
+
+def test_unknown_key_of_a_data_set(edited):
+    with pytest.raises(UserError, match=r"Unknown key 'sede'. Did you mean 'seed'\?"):
+        edited("    seed: 0 ", "    sede: 0 ")
+
+
+def test_unknown_key_of_a_recipe(edited):
+    settings = edited("learning_rate: 3.0e-4", "learning_rat: 3.0e-4")
+    with pytest.raises(
+        UserError, match=r"Unknown key 'learning_rat'. Did you mean 'learning_rate'\?"
+    ) as error:
+        settings.recipe("adsh", "fashion")
+    assert error.value.where == "params.yaml: train.adsh.fashion.learning_rat"
+
+
+def test_wrong_value(edited):
+    with pytest.raises(UserError, match="greater than 0; found -2") as error:
+        edited("  threads: 2", "  threads: -2")
+    assert "machine.threads" in str(error.value.where)
+
+
+def test_missing_key(edited):
+    with pytest.raises(UserError, match="'radius' is missing") as error:
+        edited("  radius: 2 ", "  # radius: 2 ")
+    assert error.value.mend == "add evaluate.radius"
+
+
+def test_broken_yaml_names_the_line(edited):
+    with pytest.raises(UserError, match="Not valid YAML") as error:
+        edited("suite:  ", "suite: [  ")
+    assert "params.yaml:" in str(error.value.where)
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"params\.yaml is missing"):
+        load_settings(tmp_path)
+
+
+def test_unknown_method_data_set_and_recipe(edited):
+    settings = edited()
+    with pytest.raises(UserError, match="no data set called 'fashon'. Did you mean 'fashion'"):
+        settings.dataset("fashon")
+    with pytest.raises(UserError, match="no method called 'adhs'") as error:
+        settings.recipe("adhs", "fashion")
+    assert "adsh, schn, schn_tomm, semicon" in error.value.mend
+    with pytest.raises(UserError, match="no recipe for semicon on cifar10"):
+        settings.recipe("semicon", "cifar10")
+
+
+def test_a_suite_file_is_laid_over(edited, tmp_path):
+    (tmp_path / "other.yaml").write_text(
+        "suite: {name: other, root: '..', file: other.yaml, reports: reports/other}\n"
+        "grid: {methods: [adsh], datasets: [cifar10], bits: [24], seeds: [0, 1]}\n"
+    )
+    settings = edited(file="other.yaml")
+    assert settings.suite.name == "other"
+    assert settings.grid.runs() == [("adsh", "cifar10", 24, 0), ("adsh", "cifar10", 24, 1)]
