@@ -8,14 +8,15 @@ writes codes.safetensors (query codes; database codes learned, by the network, a
 import time
 
 import torch
-from common import ROOT, Run, open_dataset, prepare, stage
+from common import Run, stage
+from machine import prepare
+from processed import open_dataset
 from safetensors.torch import load_file
 
-from hashrepro.files import file_digest, write_json
+from hashrepro.files import write_json
 from hashrepro.methods.base import load_method
 from hashrepro.methods.loop import encode
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes
-from hashrepro.tracking import Tracking
 
 
 @stage
@@ -55,11 +56,6 @@ def main(*arguments: str) -> None:
     write_json(
         run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}
     )
-
-    tracking = Tracking(ROOT, run.settings.suite.name)
-    model = file_digest(run.folder / "model.safetensors")
-    if run_id := tracking.find({"hashrepro.run": run.key, "hashrepro.model": model}):
-        tracking.log_files(run_id, "", run.folder / "codes.safetensors", run.folder / "encode.json")
 
 
 if __name__ == "__main__":

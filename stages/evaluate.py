@@ -5,17 +5,21 @@ writes metrics.json (the headline numbers), scores.json (every convention), curv
 """
 
 import numpy as np
-from common import ROOT, Run, open_dataset, stage
+from common import ROOT, Run, stage
+from processed import open_dataset
 
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest
 from hashrepro.reporting.gallery import make_gallery
 from hashrepro.reporting.records import flat_metrics, write_evaluation
-from hashrepro.retrieval.codes import read_codes
+from hashrepro.retrieval.codes import random_codes, read_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention
-from hashrepro.retrieval.scores import evaluate_codes, first_hits, random_codes
+from hashrepro.retrieval.scores import evaluate_codes, first_hits
 from hashrepro.seeds import stream
 from hashrepro.tracking import Tracking
+
+# what the tracking store gets beside what training has put there
+FILES = ("codes.safetensors", "encode.json", "scores.json", "curves", "gallery")
 
 # what is scored: (selected, database) -> (query codes, database codes)
 PAIRS = {
@@ -90,7 +94,7 @@ def main(*arguments: str) -> None:
     model = file_digest(run.folder / "model.safetensors")
     if run_id := tracking.find({"hashrepro.run": run.key, "hashrepro.model": model}):
         tracking.log_scores(run_id, flat_metrics(scores))
-        tracking.log_files(run_id, "", *(run.folder / name for name in ("scores.json", "curves", "gallery")))
+        tracking.log_files(run_id, "", *(run.folder / name for name in FILES))
         tracking.tag(run_id, evaluated="yes")
 
 

@@ -20,8 +20,8 @@ from hashrepro.seeds import stream
 from hashrepro.settings import load_settings
 
 
-def validation_split(is_query: np.ndarray, count: int, rng: np.random.Generator, name: str) -> np.ndarray:
-    """Rows to use when recipes are chosen: (keep, is_query) with `count` database images as queries, no official one."""
+def validation_queries(is_query: np.ndarray, count: int, rng: np.random.Generator, name: str) -> np.ndarray:
+    """bool (n,): `count` database images, drawn to serve as queries when recipes are chosen."""
     database = np.flatnonzero(~is_query)
     if count >= len(database):
         raise UserError(
@@ -48,7 +48,7 @@ def main(name: str) -> None:
         reading = reader.read(folder, options, stream(block.seed, "split", name))
         labels, is_query, ids, images = reading.labels, reading.is_query, reading.ids, reading.images
         if block.validation:
-            chosen = validation_split(is_query, block.validation, stream(block.seed, "validation"), name)
+            chosen = validation_queries(is_query, block.validation, stream(block.seed, "validation"), name)
             keep = np.flatnonzero(~is_query)
             labels, is_query, ids = labels[keep], chosen[keep], [ids[row] for row in keep]
             images = images[keep] if isinstance(images, np.ndarray) else [images[row] for row in keep]

@@ -12,28 +12,18 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import torch
-from common import (
-    ROOT,
-    Run,
-    code_digest,
-    commit,
-    exclusive,
-    machine_facts,
-    open_dataset,
-    params_digest,
-    prepare,
-    run_params,
-    stage,
-)
+from common import ROOT, Run, params_digest, run_params, stage
+from machine import code_digest, commit, exclusive, machine_facts, prepare
+from processed import open_dataset
 from safetensors.torch import save_file
 
 from hashrepro.files import file_digest, value_digest, whole, write_json
 from hashrepro.methods.base import load_method
 from hashrepro.methods.checkpoints import Checkpoints
 from hashrepro.methods.loop import train
+from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes, write_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention
-from hashrepro.retrieval.scores import mean_average_precisions
 from hashrepro.tracking import Tracking
 
 
@@ -79,7 +69,8 @@ def main(*arguments: str) -> None:
 
         def evaluate(query: torch.Tensor, B: torch.Tensor) -> dict[str, float]:
             query_codes, codes = Codes.pack(query.numpy()), Codes.pack(B.numpy())
-            return mean_average_precisions(query_codes, codes, query_labels, database_labels, conventions)
+            scanned = scan_for(conventions.values(), query_codes, codes, query_labels, database_labels)
+            return mean_average_precisions(scanned, conventions)
 
         logged = tracking.last_step(run_id, "loss")
 

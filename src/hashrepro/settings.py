@@ -2,14 +2,16 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from hashrepro.errors import UserError
-from hashrepro.methods.base import Recipe, load_method
+
+if TYPE_CHECKING:
+    from hashrepro.methods.base import Recipe
 
 
 class Block(BaseModel):
@@ -97,12 +99,14 @@ class Settings(Block):
             )
         return self.datasets[name]
 
-    def recipe(self, method: str, dataset: str) -> Recipe:
+    def recipe(self, method: str, dataset: str) -> "Recipe":
         """The checked recipe of a method on a data set.
 
         Raises:
             UserError: no such method, no such recipe, or a key or value that the method does not take.
         """
+        from hashrepro.methods.base import load_method  # torch and timm: stages without a recipe do without
+
         kind, where = load_method(method), f"train.{method}.{dataset}"
         values = self.train.get(method, {}).get(dataset)
         if values is None:
@@ -214,7 +218,4 @@ def load_settings(root: Path, file: str = "params.yaml") -> Settings:
     if file != "params.yaml":
         lines = {**lines, **read_yaml(root / file)}
     values = plain(lines)
-    settings = check(Settings, values, "", lines)
-    for method in settings.train:
-        load_method(method)
-    return settings
+    return check(Settings, values, "", lines)

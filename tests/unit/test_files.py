@@ -9,9 +9,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path):
     path = tmp_path / "deep" / "a.txt"
     with whole(path) as temporary:
         temporary.write_text("old")
-    with pytest.raises(RuntimeError, match="half way"), whole(path) as temporary:
-        temporary.write_text("new, but half")
-        raise RuntimeError("half way")
+
+    def fail_half_way():
+        with whole(path) as temporary:
+            temporary.write_text("new, but half")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
 

@@ -80,7 +80,7 @@ def test_missing_file(tmp_path):
 
 def test_unknown_method_data_set_and_recipe(edited):
     settings = edited()
-    with pytest.raises(UserError, match="no data set called 'fashon'. Did you mean 'fashion'"):
+    with pytest.raises(UserError, match=r"no data set called 'fashon'\. Did you mean 'fashion'"):
         settings.dataset("fashon")
     with pytest.raises(UserError, match="no method called 'adhs'") as error:
         settings.recipe("adhs", "fashion")

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from hashrepro.errors import UserError
-from hashrepro.files import read_json, whole, write_json
+from hashrepro.files import file_digest, read_json, whole, write_json
 from hashrepro.images.decoding import decode, decoded, evaluation_views
 
 VERSION = 1
@@ -70,7 +70,7 @@ def build_cache(
         workers: processes that decode; 0 = this one.
 
     Returns:
-        the header: kind, n, resize, crop, version, and the bytes of the originals.
+        the header: kind, n, resize, crop, version, the bytes of the originals and their SHA-256.
 
     Raises:
         UserError: crop exceeds resize, or images cannot be decoded (all of them are named).
@@ -84,13 +84,13 @@ def build_cache(
     if isinstance(images, np.ndarray):
         with whole(destination / "originals.npy") as temporary, open(temporary, "wb") as file:
             np.save(file, images)
-        kind, original_bytes = "pixels", images.nbytes
+        kind, originals, original_bytes = "pixels", "originals.npy", images.nbytes
     else:
         with tqdm(total=len(images), desc="decoding", unit="image", disable=not progress) as bar:
             original_bytes = _build_files(destination, images, resize, crop, workers, bar)
-        kind = "files"
+        kind, originals = "files", "originals.bin"
     header = {"kind": kind, "n": len(images), "resize": resize, "crop": crop, "version": VERSION}
-    header["original_bytes"] = int(original_bytes)
+    header |= {"original_bytes": int(original_bytes), "digest": file_digest(destination / originals)}
     write_json(destination / _HEADER, header)
     return header
 

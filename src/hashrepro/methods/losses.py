@@ -1,4 +1,7 @@
-"""The pairwise losses: a batch against the whole database in closed form (ADSH, SEMICON), and a batch against itself (SCHN)."""
+"""The pairwise losses.
+
+A batch against the whole database in closed form (ADSH, SEMICON), and a batch against itself (SCHN).
+"""
 
 import torch
 from torch import Tensor

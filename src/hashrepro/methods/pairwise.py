@@ -25,7 +25,7 @@ class PairwiseRecipe(Recipe):
 
 
 class PairwiseMethod(Method):
-    """Minimises ``|| k S - U B^T ||^2 + gamma || U - B[sample] ||^2``, over the network by gradient and over B by DCC."""
+    """Minimises ``|| k S - U B^T ||^2 + gamma || U - B[sample] ||^2``: the network by gradient, B by DCC."""
 
     Recipe = PairwiseRecipe
 

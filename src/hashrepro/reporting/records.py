@@ -16,6 +16,31 @@ SELECTED = ("last", "best_on_test")
 DATABASES = ("learned", "network", "untrained", "random")
 KEY = re.compile(r"(?P<method>\w+)-(?P<dataset>.+)-(?P<bits>\d+)-s(?P<seed>\d+)")
 
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the results: which score, on which database, of which checkpoint."""
+
+    column: str
+    title: str
+    score: str
+    database: str
+    selected: str
+
+
+MEASURES = (
+    Measure("map", "mAP", "map", "learned", "last"),
+    Measure("map_network", "mAP, network database", "map", "network", "last"),
+    Measure("reference", "reference mAP", "map_reference", "learned", "last"),
+    Measure("reference_network", "reference mAP, network database", "map_reference", "network", "last"),
+    Measure("map_best_on_test", "mAP, best on test", "map", "learned", "best_on_test"),
+    Measure(
+        "reference_best_on_test", "reference mAP, best on test", "map_reference", "learned", "best_on_test"
+    ),
+    Measure("untrained", "floor: untrained network", "map", "untrained", "last"),
+    Measure("random", "floor: random codes", "map", "random", "last"),
+)
+
 Scores = dict[str, dict[str, dict[str, float]]]
 Curves = dict[tuple[str, str], pd.DataFrame]
 
@@ -86,12 +111,21 @@ def flat_metrics(scores: Scores) -> dict[str, float]:
     }
 
 
+def headline_metrics(scores: Scores) -> dict[str, float]:
+    """The few numbers that runs are compared by: those of `MEASURES` that the run has."""
+    return {
+        measure.column: scores[measure.selected][measure.database][measure.score]
+        for measure in MEASURES
+        if measure.score in scores.get(measure.selected, {}).get(measure.database, {})
+    }
+
+
 def write_evaluation(
     folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None
 ) -> None:
     """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`."""
     folder = Path(folder)
-    write_json(folder / "metrics.json", flat_metrics(scores))
+    write_json(folder / "metrics.json", headline_metrics(scores))
     write_json(folder / "scores.json", {"scores": scores, "about": about})
     for (database, curve), frame in curves.items():
         with whole(folder / "curves" / f"{database}-{curve}.csv") as temporary:

@@ -1,41 +1,15 @@
 """From records to tables: one row a method, data set and code length; mean and spread over seeds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from hashrepro.reporting.records import Grid, RunRecord, in_order
+from hashrepro.reporting.records import MEASURES, Grid, RunRecord, in_order
 
 NOT_RUN = "not run"
 NOT_COMPUTED = "–"
 RUN_COLUMNS = ["run", "dataset", "method", "bits", "seed", "selected", "database"]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One column of the results: which score, on which database, of which checkpoint."""
-
-    column: str
-    title: str
-    score: str
-    database: str
-    selected: str
-
-
-MEASURES = (
-    Measure("map", "mAP", "map", "learned", "last"),
-    Measure("map_network", "mAP, network database", "map", "network", "last"),
-    Measure("reference", "reference mAP", "map_reference", "learned", "last"),
-    Measure("reference_network", "reference mAP, network database", "map_reference", "network", "last"),
-    Measure("map_best_on_test", "mAP, best on test", "map", "learned", "best_on_test"),
-    Measure(
-        "reference_best_on_test", "reference mAP, best on test", "map_reference", "learned", "best_on_test"
-    ),
-    Measure("untrained", "floor: untrained network", "map", "untrained", "last"),
-    Measure("random", "floor: random codes", "map", "random", "last"),
-)
 
 
 def titles(records: list[RunRecord], kind: str) -> dict[str, str]:

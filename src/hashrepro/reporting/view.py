@@ -100,27 +100,37 @@ def score_text(name: str, value: float | None) -> str:
     return f"{value:,.0f}" if name == "uncoded" else f"{100 * value:.2f}"
 
 
+def meanings(records: list[RunRecord], name: str) -> list[str]:
+    """What a score's name means in these runs; where methods count differently, each with its methods."""
+    methods: dict[str, dict[str, None]] = {}
+    for record in records:
+        title = record.about.get("method_title") or record.method
+        methods.setdefault(convention(record, name), {})[title] = None
+    if len(methods) == 1:
+        return list(methods)
+    return [f"{', '.join(titled)}: {text}" for text, titled in methods.items()]
+
+
 def published_rows(published: pd.DataFrame | None, grid: Grid, names: dict[str, str]) -> list[dict]:
-    """Published figures of the grid's data sets: a row a paper × data set × method."""
-    if published is None:
-        return []
-    rows: dict[tuple, dict] = {}
-    for entry in published.to_dict("records"):
-        if entry["dataset"] in grid.datasets:
-            place = (
-                entry["paper"],
-                entry["dataset"],
-                entry["method"],
-                entry["source"],
-                str(entry["verified"]),
-            )
-            row = rows.setdefault(
-                place, dict(zip(("paper", "dataset", "method", "source", "mark"), place, strict=True))
-            )
-            row["dataset"] = names.get(entry["dataset"], entry["dataset"])
-            row.setdefault("figures", {})[int(entry["bits"])] = percent(entry["map"])
-            row["verified"] = row["mark"] == "yes"
-    return list(rows.values())
+    """Published figures of the grid's data sets and code lengths: a row a paper × data set × method.
+
+    `figures[bits]` is {"text", "mark"}; a second figure for the same place gets a row of its own.
+    """
+    rows: list[dict] = []
+    for entry in [] if published is None else published.to_dict("records"):
+        bits, mark = int(entry["bits"]), str(entry["verified"])
+        if entry["dataset"] not in grid.datasets or bits not in grid.bits:
+            continue
+        place = {"paper": entry["paper"], "dataset": names.get(entry["dataset"], entry["dataset"])}
+        place["method"] = entry["method"]
+        row = next((r for r in rows if place.items() <= r.items() and bits not in r["figures"]), None)
+        if row is None:
+            row = place | {"figures": {}, "sources": [], "marks": []}
+            rows.append(row)
+        row["figures"][bits] = {"text": percent(entry["map"]), "mark": mark}
+        row["sources"] = list(dict.fromkeys([*row["sources"], entry["source"]]))
+        row["marks"] = list(dict.fromkeys([*row["marks"], mark]))
+    return rows
 
 
 def title(grid: Grid) -> str:

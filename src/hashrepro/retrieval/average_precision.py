@@ -13,6 +13,8 @@ and m relevant rows on consecutive ranks after p rows and R0 relevant ones add
 which gives the best order (p = N0, m = min(r, t)) and the worst (p = N0 + n - r, m = max(0, t - (n - r))).
 """
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from hashrepro.retrieval.codes import Codes
@@ -151,6 +153,33 @@ def scan_average_precision(scanned: Scan, convention: Convention) -> np.ndarray:
     )
 
 
+def scan_for(
+    conventions: Iterable[Convention],
+    query: Codes,
+    database: Codes,
+    query_labels: np.ndarray,
+    database_labels: np.ndarray,
+    *,
+    threads: int = 1,
+    engine: str = "auto",
+) -> Scan:
+    """One scan that serves all `conventions`; sizes, engines and errors as in `counts.scan`."""
+    cuts = {list_length(rule.top_k, len(database)) for rule in conventions if rule.ties == "file_order"}
+    return scan(
+        query, database, query_labels, database_labels, cuts=sorted(cuts), threads=threads, engine=engine
+    )
+
+
+def mean_average_precisions(scanned: Scan, conventions: Mapping[str, Convention]) -> dict[str, float]:
+    """mAP in each of the named conventions: the mean over the queries that are not left out, NaN if all are."""
+    means = {}
+    for name, rule in conventions.items():
+        per_query = scan_average_precision(scanned, rule)
+        counted = per_query[~np.isnan(per_query)]
+        means[name] = float(counted.mean()) if len(counted) else float("nan")
+    return means
+
+
 def file_order_average_precision(
     query: Codes,
     database: Codes,
@@ -169,6 +198,6 @@ def file_order_average_precision(
     and errors as in `counts.scan`.
     """
     rule = Convention("file_order", normaliser, no_hit, top_k)
-    cuts = (list_length(top_k, len(database)),)
-    scanned = scan(query, database, query_labels, database_labels, cuts=cuts, threads=threads, engine=engine)
+    sides = (query, database, query_labels, database_labels)
+    scanned = scan_for([rule], *sides, threads=threads, engine=engine)
     return scan_average_precision(scanned, rule)

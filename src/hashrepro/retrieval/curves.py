@@ -51,7 +51,7 @@ def recall_at(counts: DistanceCounts, lengths: Sequence[int]) -> np.ndarray:
 
 def _balls(counts: DistanceCounts) -> tuple[np.ndarray, np.ndarray]:
     """(relevant, all) rows within each radius 0 .. bits: int64 (q, bits + 1)."""
-    last = np.searchsorted(counts.distances, np.arange(counts.bits + 1), side="right") - 1
+    last = np.searchsorted(counts.distances, np.arange(counts.bits + 1))
     return counts.relevant.cumsum(axis=1)[:, last], counts.total.cumsum(axis=1)[:, last]
 
 

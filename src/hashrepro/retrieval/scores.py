@@ -1,15 +1,14 @@
 """All scores and curves of one run's codes, and the nearest database rows of single queries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from hashrepro.retrieval import curves
-from hashrepro.retrieval.average_precision import scan_average_precision
+from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes
-from hashrepro.retrieval.conventions import EXPECTED, Convention, list_length
-from hashrepro.retrieval.counts import scan
+from hashrepro.retrieval.conventions import EXPECTED, Convention
 from hashrepro.retrieval.distances import Pairs
 
 # The conventions that every run is scored in, beside the one that its paper used.
@@ -21,33 +20,10 @@ CONVENTIONS = {
 }
 
 
-def _mean(per_query: np.ndarray) -> float:
-    """Mean over the queries that are not left out (NaN); NaN when all are."""
-    counted = per_query[~np.isnan(per_query)]
-    return float(counted.mean()) if len(counted) else float("nan")
-
-
 def _lengths(asked: Sequence[int], database: int) -> list[int]:
     """The list lengths of a curve: 1, 2, 5, 10, 20, 50, ... up to the database, and those asked for."""
     steps = {m * 10**e for e in range(len(str(database))) for m in (1, 2, 5)}
     return sorted({n for n in {*steps, *asked, database} if n <= database})
-
-
-def mean_average_precisions(
-    query: Codes,
-    database: Codes,
-    query_labels: np.ndarray,
-    database_labels: np.ndarray,
-    conventions: Mapping[str, Convention],
-    *,
-    threads: int = 1,
-) -> dict[str, float]:
-    """The mean average precision in each of the named conventions; arguments as in `evaluate_codes`."""
-    lengths = {
-        list_length(rule.top_k, len(database)) for rule in conventions.values() if rule.ties == "file_order"
-    }
-    scanned = scan(query, database, query_labels, database_labels, cuts=sorted(lengths), threads=threads)
-    return {name: _mean(scan_average_precision(scanned, rule)) for name, rule in conventions.items()}
 
 
 def evaluate_codes(
@@ -82,14 +58,10 @@ def evaluate_codes(
         UserError: sizes, lengths or a radius that do not fit.
     """
     conventions = {**CONVENTIONS, "map_reference": reference}
-    lengths = {
-        list_length(rule.top_k, len(database)) for rule in conventions.values() if rule.ties == "file_order"
-    }
-    scanned = scan(
-        query, database, query_labels, database_labels, cuts=list(lengths), threads=threads, engine=engine
-    )
+    sides = (query, database, query_labels, database_labels)
+    scanned = scan_for(conventions.values(), *sides, threads=threads, engine=engine)
     counts = scanned.counts
-    scores = {name: _mean(scan_average_precision(scanned, rule)) for name, rule in conventions.items()}
+    scores = mean_average_precisions(scanned, conventions)
     at = curves.precision_at(counts, precision_at)
     scores |= {f"precision_at_{n}": float(value) for n, value in zip(precision_at, at, strict=True)}
     scores[f"precision_radius_{radius}"] = curves.precision_within(counts, radius)

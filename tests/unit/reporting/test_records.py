@@ -5,7 +5,15 @@ import pytest
 from synthetic_runs import GRID
 
 from hashrepro.errors import UserError
-from hashrepro.reporting.records import Grid, flat_metrics, in_order, load_record, run_key, write_evaluation
+from hashrepro.reporting.records import (
+    Grid,
+    flat_metrics,
+    headline_metrics,
+    in_order,
+    load_record,
+    run_key,
+    write_evaluation,
+)
 
 
 @pytest.fixture
@@ -30,9 +38,17 @@ def test_what_is_written_is_what_is_read(stored):
     assert (read.gallery.rows, read.gallery.sprite) == (record.gallery.rows, record.gallery.sprite)
 
 
-def test_metrics_are_the_scores_under_dotted_names(stored):
+def test_metrics_are_the_headline_scores(stored):
     folder, record = stored
     metrics = json.loads((folder / record.key / "metrics.json").read_text())
+    assert metrics["map"] == record.score("map")
+    assert metrics["reference_best_on_test"] == record.score("map_reference", "learned", "best_on_test")
+    assert headline_metrics({"last": {"network": {"map": 0.5}}}) == {"map_network": 0.5}
+
+
+def test_flat_metrics_are_the_scores_under_dotted_names(suite):
+    record = suite[0]
+    metrics = flat_metrics(record.scores)
     assert metrics["last.learned.map"] == record.score("map")
     assert metrics["best_on_test.learned.map_reference"] == record.score(
         "map_reference", "learned", "best_on_test"

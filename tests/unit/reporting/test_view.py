@@ -52,17 +52,34 @@ def test_counts_are_not_percentages():
     assert view.score_text("map", None) == view.score_text("map", float("nan")) == "–"
 
 
-def test_published_figures_are_grouped_and_keep_their_mark():
-    rows = [
-        ("P", "fashion", "A", bits, value, "s", "no: doubtful") for bits, value in ((12, 0.5), (48, 0.75))
-    ]
-    rows.append(("P", "elsewhere", "A", 12, 0.5, "s", "yes"))
+def test_published_figures_are_grouped_and_each_keeps_its_mark():
     columns = ["paper", "dataset", "method", "bits", "map", "source", "verified"]
+    rows = [
+        ("P", "fashion", "A", 12, 0.5, "log", "yes"),
+        ("P", "fashion", "A", 48, 0.75, "heard", "no: doubtful"),
+        ("P", "fashion", "A", 48, 0.8, "heard", "no"),
+        ("P", "fashion", "A", 64, 0.9, "log", "yes"),
+        ("P", "elsewhere", "A", 12, 0.5, "log", "yes"),
+    ]
     found = view.published_rows(pd.DataFrame(rows, columns=columns), GRID, {"fashion": "Fashion"})
-    assert len(found) == 1
-    assert found[0]["figures"] == {12: "50.00", 48: "75.00"}
-    assert (found[0]["verified"], found[0]["mark"], found[0]["dataset"]) == (False, "no: doubtful", "Fashion")
+    assert [row["dataset"] for row in found] == ["Fashion", "Fashion"]
+    assert found[0]["figures"] == {
+        12: {"text": "50.00", "mark": "yes"},
+        48: {"text": "75.00", "mark": "no: doubtful"},
+    }
+    assert found[0]["sources"] == ["log", "heard"]
+    assert found[1]["figures"] == {48: {"text": "80.00", "mark": "no"}}
     assert view.published_rows(None, GRID, {}) == []
+
+
+def test_methods_that_count_differently_are_told_apart(suite):
+    other = replace(suite[2], about=suite[2].about | {"conventions": {"map_reference": "first 5000 only"}})
+    counted = view.meanings([suite[0], suite[1], other], "map_reference")
+    assert counted == [
+        "ADSH: ties in file order, without the last position, divided by retrieved",
+        "SEMICON: first 5000 only",
+    ]
+    assert view.meanings(suite, "map") == [suite[0].about["conventions"]["map"]]
 
 
 def test_a_themed_drawing_takes_the_pages_colours_and_own_ids(suite):

@@ -2,12 +2,17 @@ import numpy as np
 import pytest
 
 from hashrepro.errors import UserError
-from hashrepro.retrieval.average_precision import average_precision, file_order_average_precision
+from hashrepro.retrieval.average_precision import (
+    average_precision,
+    file_order_average_precision,
+    mean_average_precisions,
+    scan_for,
+)
 from hashrepro.retrieval.codes import Codes, random_codes
 from hashrepro.retrieval.conventions import REFERENCE_SEMICON, Convention, convention
 from hashrepro.retrieval.counts import distance_counts
 from hashrepro.retrieval.curves import precision_within, recall_within
-from hashrepro.retrieval.scores import evaluate_codes, first_hits
+from hashrepro.retrieval.scores import CONVENTIONS, evaluate_codes, first_hits
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,14 @@ def test_the_reference_may_be_any_convention(clustered):
         else:
             expected = file_order_average_precision(*clustered, top_k=50)
         assert scores["map_reference"] == expected.mean()
+        assert scores["map_file_order"] == file_order_average_precision(*clustered).mean()
+
+
+def test_average_precisions_alone_are_the_same_as_among_all_scores(clustered):
+    rules = {**CONVENTIONS, "map_reference": convention("schn", 50)}
+    scores, _ = evaluate_codes(*clustered, precision_at=[5], radius=0, reference=rules["map_reference"])
+    alone = mean_average_precisions(scan_for(rules.values(), *clustered), rules)
+    assert alone == {name: scores[name] for name in rules}
 
 
 def test_queries_left_out_are_not_averaged(clustered):
