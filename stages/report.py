@@ -8,12 +8,14 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from common import ROOT, Run, params_digest, stage
 from tqdm import tqdm
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
 from hashrepro.reporting.page import write_report
+from hashrepro.reporting.published import read_published
 from hashrepro.reporting.records import Grid, RunRecord, load_record
 from hashrepro.settings import Settings, load_settings
 from hashrepro.tracking import Tracking
@@ -67,6 +69,18 @@ def records_from_store(settings: Settings) -> list[RunRecord]:
     return list(records.values())
 
 
+def published_figures(settings: Settings) -> pd.DataFrame:
+    """The figures of data/published/ on the data sets of the grid."""
+    names = settings.report.published
+    datasets = {label: name for name in settings.grid.datasets for label in names.get(name, [])}
+    return pd.concat(
+        [
+            read_published(ROOT / "data" / "published" / f"{name}.csv", datasets)
+            for name in ("semicon", "schn")
+        ]
+    )
+
+
 def nested(metrics: dict[str, float], layout: dict) -> dict:
     """MLflow's flat metrics in the order and nesting of `layout`, scores by checkpoint, database and name."""
     return {
@@ -101,7 +115,7 @@ def main(*arguments: str) -> None:
         tuple(settings.grid.seeds),
     )
     destination = ROOT / (options.out or settings.suite.reports)
-    write_report(records, grid, destination)
+    write_report(records, grid, destination, published_figures(settings))
     print(f"{len(records)} of {len(settings.grid.runs())} runs reported: {destination / 'index.html'}")
 
 

@@ -75,6 +75,10 @@ class Evaluation(Block):
     gallery_hits: PositiveInt = 10
 
 
+class Report(Block):
+    published: dict[str, list[str]] = {}
+
+
 class Settings(Block):
     """All of params.yaml, with a suite's own file laid over it."""
 
@@ -84,6 +88,7 @@ class Settings(Block):
     datasets: dict[str, Dataset]
     train: dict[str, dict[str, dict[str, Any]]]
     evaluate: Evaluation
+    report: Report = Report()
 
     def dataset(self, name: str) -> Dataset:
         """The block of a data set.

@@ -110,7 +110,7 @@ class Method(abc.ABC):
     def optimiser(self, parameters) -> torch.optim.Optimizer:
         r = self.recipe
         if r.optimiser == "adam":
-            return torch.optim.Adam(parameters, lr=r.learning_rate, weight_decay=r.weight_decay)
+            return torch.optim.Adam(parameters, lr=r.learning_rate, weight_decay=r.weight_decay, fused=True)
         return torch.optim.SGD(
             parameters, lr=r.learning_rate, momentum=r.momentum, weight_decay=r.weight_decay, nesterov=True
         )
