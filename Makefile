@@ -17,11 +17,11 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	@touch $@
 
 repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pictures
-	hashrepro repro
+	hashrepro repro --workers 2
 	@hashrepro show
 
 test: $(READY)   ## the tests
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 ui: $(READY)     ## the MLflow UI on 127.0.0.1:5000
 	hashrepro ui

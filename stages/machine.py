@@ -21,7 +21,7 @@ from hashrepro.settings import Machine
 
 def prepare(machine: Machine) -> torch.device:
     """Set threads and exactness; return the device. TF32 stays off: signs are decided in full float32."""
-    torch.set_num_threads(machine.threads)
+    torch.set_num_threads(int(os.environ.get("HASHREPRO_THREADS", machine.threads)))
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True

@@ -45,6 +45,14 @@ def run(*command: str, root: Path) -> int:
 
 def repro(arguments: argparse.Namespace, root: Path) -> int:
     check(arguments, root)
+    if arguments.workers > 1:
+        from hashrepro.scheduler import repro_in_parallel
+        from hashrepro.settings import load_settings
+
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        threads = load_settings(root, arguments.params).machine.threads
+        if code := repro_in_parallel(root, arguments.targets, arguments.workers, threads):
+            return code
     options = ["--force"] if arguments.force else []
     # waiting for DVC's lock: a `dvc status` in another window must not fail a run that has just finished
     return run("dvc", "--wait-for-lock", "repro", *options, *arguments.targets, root=root)
@@ -144,6 +152,13 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("targets", nargs="*", help="DVC targets, for example report or data/dvc.yaml:fetch@cub")
     sub.add_argument(
         "-f", "--force", action="store_true", help="build the targets even if they are up to date"
+    )
+    sub.add_argument(
+        "-w",
+        "--workers",
+        type=int,
+        default=1,
+        help="stages to run at a time; they share machine.threads (default: %(default)s)",
     )
     command("show", show, "print the table of results and where to look next")
     sub = command("report", report, "write the report again from the runs that there are")

@@ -88,7 +88,7 @@ def write_birds(folder: Path) -> None:
 def shrink(values: dict) -> None:
     """The quick-start's grid at one code length, on 40 + 20 garments and on the miniature birds."""
     values["grid"] |= {"datasets": ["fashion", "birds"], "bits": [12], "seeds": [0]}
-    values["machine"] |= {"threads": 1, "device": "cpu"}
+    values["machine"] |= {"threads": 2, "device": "cpu"}
     small = {"resize": 40, "crop": 32, "workers": 1, "seed": 0, "top_k": None}
     values["datasets"] = {
         "fashion": {
@@ -131,7 +131,7 @@ def fresh(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def built(fresh) -> Workspace:
-    """The small grid, built by plain `dvc repro`."""
+    """The small grid, built by two workers."""
     space = fresh("built")
-    space.log = space.run("dvc", "repro")
+    space.log = space.run("hashrepro", "repro", "--workers", "2")
     return space

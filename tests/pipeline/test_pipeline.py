@@ -55,6 +55,9 @@ def test_the_report_comes_out_of_the_tracking_store_alone(built):
         ).read_bytes()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:The ``noload``:DeprecationWarning"
+)  # SQLAlchemy's, of MLflow's own models
 def test_a_run_is_one_mlflow_run_with_its_provenance(built):
     from mlflow import MlflowClient
 
@@ -79,7 +82,7 @@ def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built):
         values["train"]["adsh"]["birds"]["learning_rate"] = 2.0e-4
 
     built.edit(change)
-    status = json.loads(built.run("dvc", "status", "--json", "-q"))
+    status = json.loads(built.run("dvc", "status", "--json", "dvc.yaml").splitlines()[-1])
     assert set(status) == {"train@adsh-birds-12-0"}
     log = built.run("dvc", "repro")
     assert executed(log) == {
