@@ -1,12 +1,13 @@
 """encode SUITE_FILE METHOD DATASET BITS SEED: the codes of all images, packed.
 
 reads  runs/<suite>/<run>/{model,learned}.safetensors, data/processed/DATASET
-writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network;
-       both as they were when the test score was best), encode.json (time)
+writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network, of a
+       sample; query and learned codes as they were when the test score was best), encode.json (time)
 """
 
 import time
 
+import numpy as np
 import torch
 from common import Run, stage
 from machine import prepare
@@ -17,6 +18,7 @@ from hashrepro.files import write_json
 from hashrepro.methods.base import load_method
 from hashrepro.methods.loop import encode
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes
+from hashrepro.seeds import stream
 
 
 @stage
@@ -40,9 +42,12 @@ def main(*arguments: str) -> None:
         )
         return Codes.pack(values.numpy())
 
+    floor = np.arange(len(catalog.database_rows))
+    if limit := run.settings.encode.untrained_database:
+        floor = np.sort(stream(run.seed, "untrained database").permutation(floor)[:limit])
     untrained = {
         "query_untrained": codes(catalog.query_rows, "untrained, query"),
-        "untrained": codes(catalog.database_rows, "untrained, database"),
+        "untrained": codes(catalog.database_rows[floor], "untrained, database"),
     }
     network.load_state_dict(load_file(run.folder / "model.safetensors"))
     begun = time.perf_counter()
@@ -52,6 +57,7 @@ def main(*arguments: str) -> None:
     }
     seconds = time.perf_counter() - begun
     learned, header = read_codes(run.folder / "learned.safetensors")
+    header["untrained_rows"] = " ".join(map(str, floor))  # places in the database of the rows of `untrained`
     write_codes(run.folder / "codes.safetensors", {**learned, **trained, **untrained}, header)
     write_json(
         run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}

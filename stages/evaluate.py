@@ -51,13 +51,15 @@ def main(*arguments: str) -> None:
 
     reference = convention(header["reference"], run.block.top_k)
     scores, curves = {}, {}
+    floor = np.array(header["untrained_rows"].split(), dtype=np.int64)
     for (selected, database), (query, base) in PAIRS.items():
+        labels = database_labels[floor] if database == "untrained" else database_labels
         values, frames = evaluate_codes(
             codes[query],
             codes[base],
             query_labels,
-            database_labels,
-            precision_at=[n for n in settings.precision_at if n <= len(database_rows)],
+            labels,
+            precision_at=[n for n in settings.precision_at if n <= len(labels)],
             radius=settings.radius,
             reference=reference,
             threads=run.settings.machine.threads,
@@ -84,6 +86,7 @@ def main(*arguments: str) -> None:
         "conventions": {"map": EXPECTED.describe(), "map_reference": reference.describe()},
         "queries": len(query_rows),
         "database": len(database_rows),
+        "untrained_database": len(floor),
         "classes": len(catalog.class_names),
         "dataset_title": catalog.facts["title"],
         "data_facts": catalog.facts,

@@ -17,6 +17,7 @@ from hashrepro.files import read_json
 from hashrepro.reporting.page import write_report
 from hashrepro.reporting.published import read_published
 from hashrepro.reporting.records import Grid, RunRecord, load_record
+from hashrepro.reporting.tables import untrained
 from hashrepro.settings import Settings, load_settings
 from hashrepro.tracking import Tracking
 
@@ -115,7 +116,8 @@ def main(*arguments: str) -> None:
         tuple(settings.grid.seeds),
     )
     destination = ROOT / (options.out or settings.suite.reports)
-    write_report(records, grid, destination, published_figures(settings))
+    facts = {"notes": [line.removeprefix("- ") for line in untrained(records)]}
+    write_report(records, grid, destination, published_figures(settings), facts)
     print(f"{len(records)} of {len(settings.grid.runs())} runs reported: {destination / 'index.html'}")
 
 

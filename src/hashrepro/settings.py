@@ -68,6 +68,10 @@ class Dataset(Block):
     workers: PositiveInt = 1
 
 
+class Encoding(Block):
+    untrained_database: PositiveInt | None = None
+
+
 class Evaluation(Block):
     precision_at: list[PositiveInt]
     radius: int = Field(ge=0)
@@ -87,6 +91,7 @@ class Settings(Block):
     machine: Machine
     datasets: dict[str, Dataset]
     train: dict[str, dict[str, dict[str, Any]]]
+    encode: Encoding
     evaluate: Evaluation
     report: Report = Report()
 

@@ -136,7 +136,7 @@ def write_report(
     results = tables.results_table(records, grid)
     names = view.page_names(records, grid, (facts or {}).get("titles"))
     shown = tables.display_table(results, names)
-    _write(destination / "results.md", tables.to_markdown(shown))
+    _write(destination / "results.md", f"{tables.to_markdown(shown)}\n{tables.legend(records)}")
     _write(destination / "results.csv", tables.to_csv(results))
     _write(destination / "results.tex", tables.to_latex(shown))
     _write(

@@ -24,10 +24,48 @@ def spread(values: list[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
 
 
+def commits(runs: list[RunRecord]) -> str:
+    """The distinct commits of some runs, shortened; "+" marks one with uncommitted changes."""
+    marks = {r.about.get("commit", "unknown")[:10] + "+" * bool(r.about.get("dirty")) for r in runs}
+    return " ".join(sorted(marks))
+
+
+def untrained(records: list[RunRecord]) -> list[str]:
+    """A legend line if the untrained network was scored on a part of the database."""
+    sizes = {(r.about.get("untrained_database"), r.about.get("database")) for r in records}
+    return [
+        f"- The untrained network was scored on {part:,} of {whole:,} database images, drawn at random."
+        for part, whole in sorted(size for size in sizes if None not in size and size[0] != size[1])
+    ]
+
+
+def legend(records: list[RunRecord]) -> str:
+    """Markdown lines that say what the columns of `display_table` mean, conventions in the runs' own words."""
+    lines = []
+    for name, title in (("map", "mAP"), ("map_reference", "reference mAP")):
+        words: dict[str, list[str]] = {}
+        for record in records:
+            if text := record.about.get("conventions", {}).get(name):
+                words.setdefault(text, []).append(record.about.get("method_title", record.method))
+        lines += [f"- {title} ({', '.join(dict.fromkeys(who))}): {text}." for text, who in words.items()]
+    return "\n".join(
+        [
+            "All scores in percent, of the last iteration unless the column says otherwise.",
+            "",
+            *lines,
+            *untrained(records),
+            "- The database has the learned codes B unless the column says network (coded like the queries).",
+            "- best on test: the iteration whose reference mAP on the test queries was highest.",
+            "",
+        ]
+    )
+
+
 def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
     """The suite's results as numbers: a row a data set × method × bits of the grid, run or not.
 
-    Columns: `dataset`, `method`, `bits`, `runs` (seeds that were run), `seeds` (seeds in the grid), then for
+    Columns: `dataset`, `method`, `bits`, `runs` (seeds that were run), `seeds` (seeds in the grid), `keys` (of
+    those runs) and `commits` (that they were run at; "+" marks uncommitted changes), then for
     each measure its mean and, under `<measure>_sd`, its sample standard deviation over seeds, as fractions;
     NaN where a score was not computed or the cell was not run (`runs` 0).
     """
@@ -39,6 +77,7 @@ def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
                 runs = [r for r in records if (r.dataset, r.method, r.bits) == (dataset, method, bits)]
                 row = {"dataset": dataset, "method": method, "bits": bits}
                 row |= {"runs": len(runs), "seeds": len(grid.seeds)}
+                row |= {"keys": " ".join(r.key for r in runs), "commits": commits(runs)}
                 for measure in MEASURES:
                     values = [r.score(measure.score, measure.database, measure.selected) for r in runs]
                     mean, deviation = spread([value for value in values if value is not None])
@@ -90,6 +129,8 @@ def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> p
                     table["runs"], table[measure.column], table[f"{measure.column}_sd"], strict=True
                 )
             ]
+    shown["runs"] = table["keys"]
+    shown["commit"] = table["commits"]
     return shown
 
 
