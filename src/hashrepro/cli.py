@@ -181,6 +181,9 @@ def main(words: list[str] | None = None) -> int:
     except UserError as error:
         print(f"hashrepro: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # the reader has seen enough: hashrepro data | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

@@ -33,6 +33,11 @@ def restore_optimiser(name: str, optimiser: torch.optim.Optimizer, tensors: dict
             index, field = key[len(prefix) :].split("/")
             state.setdefault(int(index), {})[field] = value
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+    for parameter, entry in optimiser.state.items():
+        for key, value in entry.items():
+            # a fused step walks parameter and moments in memory order, so both must have the same layout
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                entry[key] = torch.empty_like(parameter).copy_(value)
 
 
 class Checkpoints:

@@ -77,7 +77,8 @@ def train(
         query_rows: (q,) rows of the catalog that are encoded when the run is evaluated.
         database_rows: (n,) rows of the catalog, in the order of B.
         evaluate: from query codes (q, k) and B (n, k) to scores; its `map_reference` decides what is best.
-        log: called with each new row of the history, after the checkpoint that holds it is on disk.
+        log: called with every row of the history, after the checkpoint that holds it is on disk. After a resume
+            it gets the rows of the checkpoint again: the process before may have been killed between the two.
         progress: label of the progress bar; None shows none.
 
     Raises:
@@ -93,6 +94,8 @@ def train(
     seen, start = Progress(), 1
     if (found := checkpoints.load()) is not None:
         start = restore(method, seen, *found) + 1
+        for row in seen.history:
+            log(row)
     view = (
         TrainView(cache.size, recipe.crop_scale, recipe.crop_ratio, recipe.flip) if recipe.augment else None
     )
