@@ -142,7 +142,8 @@ def check(model: type[BaseModel], values: Any, prefix: str, lines=None) -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is an unknown one and a missing one: the first says more
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         path = [str(part) for part in first["loc"]]
         key = ".".join([prefix, *path] if prefix else path)
         where = f"params.yaml{_line(lines, first['loc'])}: {key}"

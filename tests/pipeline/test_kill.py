@@ -11,6 +11,8 @@ import pytest
 
 from hashrepro.files import file_digest
 
+pytestmark = pytest.mark.timeout(1200)  # whole processes, on a slow machine, too
+
 TRAIN = "train@adsh-birds-12-0"
 KEY = "adsh-birds-12-s0"
 

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.timeout(1200)  # whole processes, on a slow machine, too
+
 METHODS = ("adsh", "semicon", "schn", "schn_tomm")
 RUNS = [f"{method}-{dataset}-12-s0" for method in METHODS for dataset in ("fashion", "birds")]
 
@@ -76,7 +78,6 @@ def test_a_run_is_one_mlflow_run_with_its_provenance(built):
         assert files >= {"model.safetensors", "codes.safetensors", "scores.json", "curves", "gallery"}
 
 
-@pytest.mark.timeout(600)
 def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built):
     def change(values):
         values["train"]["adsh"]["birds"]["learning_rate"] = 2.0e-4
