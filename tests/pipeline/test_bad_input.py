@@ -35,9 +35,9 @@ def test_unknown_key(wrong):
 
 
 def test_unknown_key_of_a_recipe(wrong):
-    output = wrong("hashrepro", "check", change=lambda v: v["train"]["schn"]["birds"].update(gama=1))
+    output = wrong("hashrepro", "check", change=lambda v: v["train"]["schn_tomm"]["birds"].update(gama=1))
     assert "Unknown key 'gama'. Did you mean 'gamma'?" in output
-    assert "train.schn.birds.gama" in output
+    assert "train.schn_tomm.birds.gama" in output
 
 
 def test_unknown_option_of_a_reader(wrong):

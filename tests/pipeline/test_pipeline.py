@@ -8,7 +8,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(1200)  # whole processes, on a slow machine, too
 
-METHODS = ("adsh", "semicon", "schn", "schn_tomm")
+METHODS = ("adsh", "semicon", "schn_tomm")
 RUNS = [f"{method}-{dataset}-12-s0" for method in METHODS for dataset in ("fashion", "birds")]
 
 
