@@ -38,9 +38,8 @@ def repository() -> Path:
 
 
 def run(*command: str, root: Path) -> int:
-    """Run a command in the repository, with this interpreter's folder first on the path; returns its exit code."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return subprocess.call(command, cwd=root, env={**os.environ, "PATH": path})
+    """Run a command in the repository; returns its exit code."""
+    return subprocess.call(command, cwd=root)
 
 
 def repro(arguments: argparse.Namespace, root: Path) -> int:
@@ -49,7 +48,6 @@ def repro(arguments: argparse.Namespace, root: Path) -> int:
         from hashrepro.scheduler import repro_in_parallel
         from hashrepro.settings import load_settings
 
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         threads = load_settings(root, arguments.params).machine.threads
         if code := repro_in_parallel(root, arguments.targets, arguments.workers, threads):
             return code
@@ -176,6 +174,8 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str] | None = None) -> int:
     """The command line's entry point; bad input ends with its message and exit code 2."""
     arguments = parser().parse_args(words)
+    # what is started finds this interpreter's dvc, mlflow and python first, whether or not its environment is active
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         return arguments.function(arguments, repository())
     except UserError as error:

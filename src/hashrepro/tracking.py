@@ -132,7 +132,7 @@ class Tracking:
         self.client.set_terminated(run_id, status)
 
     def finished_runs(self) -> list:
-        """The runs with scores, newest first, one for each run key and recipe (MLflow's Run objects)."""
+        """The runs with scores, newest first (MLflow's Run objects)."""
         runs, token = [], None
         while True:
             page = self.client.search_runs(
