@@ -2,13 +2,14 @@
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from hashrepro.methods.base import Method, Recipe
 from hashrepro.methods.dcc import dcc_sweep, pairwise_target
 from hashrepro.methods.losses import AsymmetricLoss
+from hashrepro.methods.option import option
+from hashrepro.networks.synced import gather_rows
 
 
 class PairwiseRecipe(Recipe):
@@ -18,9 +19,16 @@ class PairwiseRecipe(Recipe):
     loss_unit: float | None = Field(
         None, description="bits that the loss is scaled to: c = unit / k; None leaves it unscaled (ADSH)"
     )
-    initial_codes: Literal["gaussian", "zeros", "sign"] = Field(
+    initial_codes: Literal["gaussian", "zeros", "sign", "network"] = option(
         "gaussian",
-        description="B before the first iteration: N(0, 1) as in the references, zeros, or random +1/-1",
+        "B before the first iteration",
+        paper="binary codes; how they begin is not said",
+        reference="N(0, 1), real-valued: the first iteration is trained against noise (ADSH's authors: zeros)",
+        others={
+            "zeros": "no code pulls at the network in the first iteration",
+            "sign": "random +1 and -1",
+            "network": "signs of the untrained network's outputs, which costs one pass over the database",
+        },
     )
 
 
@@ -29,12 +37,6 @@ class PairwiseMethod(Method):
 
     Recipe = PairwiseRecipe
 
-    def initial_codes(self, n: int) -> Tensor:
-        if self.recipe.initial_codes == "zeros":
-            return torch.zeros(n, self.bits, device=self.device)
-        values = self.gaussian(n, "codes")
-        return values if self.recipe.initial_codes == "gaussian" else torch.where(values >= 0, 1.0, -1.0)
-
     def begin(self, iteration: int, sample: Tensor) -> None:
         super().begin(iteration, sample)
         unit = self.recipe.loss_unit
@@ -42,13 +44,13 @@ class PairwiseMethod(Method):
         self.loss = AsymmetricLoss(self.similarity, self.B, gamma=self.recipe.gamma, scale=scale)
 
     def step(self, positions: Tensor, images: Tensor) -> dict[str, Tensor]:
-        outputs = self.network.encode(images)
+        with self.network_pass():
+            outputs = self.network.encode(images)
+        outputs = gather_rows(outputs.float(), len(positions))
         # outputs as they are before this step, in train mode: so the references collect U
-        self.U[positions] = outputs.detach().float()
-        loss, pairwise, quantisation = self.loss(outputs.float(), positions)
-        self.optimisers["all"].zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimisers["all"].step()
+        self.U[positions] = outputs.detach()
+        loss, pairwise, quantisation = self.loss(outputs, positions)
+        self.descend("all", loss)
         return {"loss": loss.detach(), "pairwise": pairwise, "quantisation": quantisation}
 
     def update_codes(self) -> None:

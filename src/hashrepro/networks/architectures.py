@@ -26,6 +26,7 @@ class Architecture:
         cut: a made network into its trunk, its refine units, and what pools the last unit's output.
         imagenet: fetches its ImageNet tensors.
         classifier: how the names of the classifier's tensors begin in a file of weights.
+        own_names: (made network, published state dict) -> the state dict under the network's own names.
     """
 
     make: Callable[[], nn.Module]
@@ -36,9 +37,9 @@ class Architecture:
     trunk_channels: int
     unit_channels: list[int]
     features: int
-    spatial: bool
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
+    own_names: Callable[[nn.Module, State], State] = lambda _network, state: state
 
 
 def _make_resnet50() -> nn.Module:
@@ -60,8 +61,14 @@ def _make_alexnet() -> nn.Module:
 
 
 def _cut_alexnet(network: nn.Module) -> Parts:
-    unit = nn.Sequential(network.avgpool, nn.Flatten(), *network.classifier)
-    return network.features, [unit], nn.Identity()
+    """The last three convolutions are the units, as the last three blocks are in ResNet-50."""
+    features = network.features  # convolution and ReLU in turn, max-pooling after the 1st, 2nd and 5th
+    units = [features[6:8], features[8:10], features[10:12]]
+    return (
+        features[:6],
+        units,
+        nn.Sequential(features[12], network.avgpool, nn.Flatten(), *network.classifier),
+    )
 
 
 def _make_lite0() -> nn.Module:
@@ -80,6 +87,17 @@ def _cut_lite0(network: nn.Module) -> Parts:
     pool = nn.Sequential(network.conv_head, network.bn2, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     trunk = nn.Sequential(network.conv_stem, network.bn1, *early)
     return trunk, [stage5[0], nn.Sequential(*list(stage5)[1:]), stage6], pool
+
+
+def _lite0_names(network: nn.Module, state: State) -> State:
+    """`state` under the network's own names, if it is Lite0's published file: other names, the same order."""
+    if "_conv_stem.weight" not in state:
+        return state
+    kept = [value for name, value in state.items() if not name.startswith(("classifier.", "_fc."))]
+    own = list(network.state_dict())
+    if len(kept) != len(own):
+        return state
+    return dict(zip(own, kept, strict=True))
 
 
 def _torchvision_weights(weights: torchvision.models.WeightsEnum) -> State:
@@ -102,17 +120,15 @@ ARCHITECTURES = {
         trunk_channels=1024,
         unit_channels=[2048, 2048, 2048],
         features=2048,
-        spatial=True,
     ),
     "alexnet": Architecture(
         make=_make_alexnet,
         cut=_cut_alexnet,
         imagenet=lambda: _torchvision_weights(torchvision.models.AlexNet_Weights.IMAGENET1K_V1),
         classifier=("classifier.6.",),
-        trunk_channels=256,
-        unit_channels=[4096],
+        trunk_channels=192,
+        unit_channels=[384, 256, 256],
         features=4096,
-        spatial=False,
     ),
     "lite0": Architecture(
         make=_make_lite0,
@@ -122,8 +138,8 @@ ARCHITECTURES = {
         trunk_channels=112,
         unit_channels=[192, 192, 320],
         features=1280,
-        spatial=True,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
+        own_names=_lite0_names,
     ),
 }

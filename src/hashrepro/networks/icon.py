@@ -25,7 +25,7 @@ class ICON(nn.Module):
 
     Args:
         channels: C.
-        heads: h; None means max(C // 64, 16).
+        heads: h; None means `default_heads`.
         residual: of the second step: "post_relu" (y; the published code) or "pre_relu" (before the ReLU).
         aligned: put the last residual back in order too.
 
@@ -40,7 +40,7 @@ class ICON(nn.Module):
     ):
         super().__init__()
         require_choice("icon_residual", residual, ("post_relu", "pre_relu"))
-        heads = heads or max(channels // 64, 16)
+        heads = heads or default_heads(channels)
         if channels % heads:
             raise UserError(
                 f"ICON cannot split {channels} channels into {heads} heads",
@@ -62,6 +62,11 @@ class ICON(nn.Module):
         attended = _swap(channel_attention(self.across(y), self.members), self.members)
         kept = y if self.residual == "post_relu" else normed
         return attended + (_swap(kept, self.members) if self.aligned else kept)
+
+
+def default_heads(channels: int) -> int:
+    """The published number of heads for so many channels."""
+    return max(channels // 64, 16)
 
 
 def channel_attention(qkv: Tensor, groups: int) -> Tensor:

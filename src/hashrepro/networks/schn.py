@@ -8,16 +8,17 @@ from torch import Tensor, nn
 from hashrepro.networks.adsh import HashNetwork
 from hashrepro.networks.backbones import Backbone
 from hashrepro.networks.cycle import CycleNet, LabelNet
+from hashrepro.networks.synced import gather_rows
 
 
 class SCHNOutput(NamedTuple):
-    """The five code matrices of a batch, each (b, bits)."""
+    """The code matrices of a batch, each (b, bits); None where the part that makes it is left out."""
 
-    latent: Tensor  # U_lat
+    latent: Tensor | None  # U_lat
     image: Tensor  # U_img
-    label: Tensor  # U_lab
-    image_reconstruction: Tensor  # R_img
-    label_reconstruction: Tensor  # R_lab
+    label: Tensor | None  # U_lab
+    image_reconstruction: Tensor | None  # R_img
+    label_reconstruction: Tensor | None  # R_lab
 
 
 class SCHNNetwork(nn.Module):
@@ -31,6 +32,7 @@ class SCHNNetwork(nn.Module):
         cycle_query, gcn_norm, latent_activation: see `CycleNet`.
         detach_features: keep the cycle net's gradient out of the features of both modalities (the published
             code). The reconstructions still pull at the codes through the loss.
+        label_net, cycle_net: False leaves that part out; a cycle net needs the label net.
 
     Raises:
         UserError: no such choice.
@@ -48,17 +50,21 @@ class SCHNNetwork(nn.Module):
         gcn_norm: str = "none",
         latent_activation: str = "sigmoid",
         detach_features: bool = True,
+        label_net: bool = True,
+        cycle_net: bool = True,
     ):
         super().__init__()
         self.image_net = HashNetwork(backbone, bits)
-        self.label_net = LabelNet(classes, bits)
-        self.cycle_net = CycleNet(
-            bits,
-            backbone.features,
-            cycle_query=cycle_query,
-            gcn_norm=gcn_norm,
-            latent_activation=latent_activation,
-        )
+        self.label_net = LabelNet(classes, bits) if label_net else None
+        self.cycle_net = None
+        if cycle_net:
+            self.cycle_net = CycleNet(
+                bits,
+                backbone.features,
+                cycle_query=cycle_query,
+                gcn_norm=gcn_norm,
+                latent_activation=latent_activation,
+            )
         self.detach_features = detach_features
 
     def forward(
@@ -67,7 +73,7 @@ class SCHNNetwork(nn.Module):
         """All outputs of a batch.
 
         Args:
-            images: (b, 3, S, S).
+            images: (b, 3, S, S); of several processes, each one's share of them. All else is of the whole batch.
             labels: (b, classes) float 0/1.
             similarity: (b, b) float, 1 where two items share a label, else 0.
             train_features: False runs image net and label net without a graph, for a pass that only the cycle
@@ -75,10 +81,13 @@ class SCHNNetwork(nn.Module):
         """
         with torch.set_grad_enabled(train_features and torch.is_grad_enabled()):
             image_feature = self.image_net.forward_features(images)
-            image = self.image_net.hash(image_feature)
-            label_feature, label = self.label_net(labels)
+            image = gather_rows(self.image_net.hash(image_feature), len(labels))
+            label_feature, label = self.label_net(labels) if self.label_net is not None else (None, None)
+        if self.cycle_net is None:
+            return SCHNOutput(None, image, label, None, None)
         if self.detach_features:
             image_feature, label_feature = image_feature.detach(), label_feature.detach()
+        image_feature = gather_rows(image_feature, len(labels))
         latent, image_reconstruction, label_reconstruction = self.cycle_net(
             image_feature, label_feature, similarity
         )

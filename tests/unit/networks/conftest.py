@@ -38,7 +38,7 @@ def _unit(inputs: int, outputs: int) -> nn.Module:
 
 @pytest.fixture
 def small_backbone() -> Backbone:
-    """A spatial backbone of a few thousand parameters: 32 trunk channels at a quarter of the image's side."""
+    """A backbone of a few thousand parameters: 32 trunk channels at a quarter of the image's side."""
     return Backbone(
         name="small",
         trunk=nn.Sequential(nn.Conv2d(3, 32, 4, stride=4), nn.BatchNorm2d(32), nn.ReLU()),
@@ -47,7 +47,6 @@ def small_backbone() -> Backbone:
         unit_channels=[32, 32, 48],
         features=48,
         pool=lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        spatial=True,
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
     )

@@ -144,6 +144,21 @@ def test_pass_without_training_the_features(small_backbone, batch, grad):
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_without_the_cycle_net(small_backbone, batch):
+    network = SCHNNetwork(small_backbone, 12, 3, cycle_net=False).eval()
+    out = network(*batch)
+    assert (out.latent, out.image_reconstruction, out.label_reconstruction) == (None, None, None)
+    assert torch.equal(out.image, network.encode(batch[0]))
+    assert torch.equal(out.label, network.label_net(batch[1])[1])
+    assert {name for name, part in network.named_children()} == {"image_net", "label_net"}
+
+
+def test_without_the_label_net_the_image_net_is_alone(small_backbone, batch):
+    network = SCHNNetwork(small_backbone, 12, 3, label_net=False, cycle_net=False)
+    assert [part is None for part in network(*batch)] == [True, False, True, True, True]
+    assert {name for name, part in network.named_children()} == {"image_net"}
+
+
 def test_works_with_lite0():
     network = SCHNNetwork(build_backbone("lite0", "imagenet"), 12, 10)
     labels = nn.functional.one_hot(torch.tensor([1, 4, 4]), 10).float()

@@ -95,3 +95,12 @@ def test_initialisation():
 def test_unknown_std():
     with pytest.raises(UserError, match="sem_std"):
         SEM(64, std="row")
+
+
+def test_open_maps_let_everything_pass_at_the_start():
+    maps = {start: SEM(64, start=start)(torch.randn(8, 64, 6, 6)) for start in ("random", "open")}
+    assert 0.3 < (maps["random"] == 0).float().mean() < 0.7
+    assert (maps["open"] > 0).all()
+    assert maps["open"].mean().item() == pytest.approx(1, abs=0.05)
+    with pytest.raises(UserError, match="attention_start"):
+        SEM(64, start="closed")

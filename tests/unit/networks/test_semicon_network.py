@@ -133,6 +133,56 @@ def test_lite0_icons(small_backbone):
     assert network(torch.randn(2, 3, 64, 64)).shape == (2, 48)
 
 
-def test_backbone_without_maps():
-    with pytest.raises(UserError, match="alexnet"):
-        SEMICONNetwork(build_backbone("alexnet", "none"), 12)
+def test_alexnet_too():
+    """The last three convolutions are its units, so ICON and SEM find maps to work on."""
+    network = SEMICONNetwork(build_backbone("alexnet", "none"), 12)
+    assert [(icon.heads, icon.members) for icon in network.icons()] == [(16, 16)] * 4
+    assert network(torch.randn(2, 3, 96, 96)).shape == (2, 12)
+
+
+def test_without_icon_a_branch_is_the_units_and_the_pooling(small_backbone):
+    network = SEMICONNetwork(small_backbone, 12, icon=False)
+    assert network.icons() == []
+    assert len(network.refine_local) == 4
+    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 12)
+
+
+def test_faded_in_icons_are_the_identity_at_the_start_and_learn(small_backbone):
+    network = SEMICONNetwork(small_backbone, 12, icon_start="identity").eval()
+    map_ = torch.randn(2, 32, 8, 8)
+    _, second, blend, *_ = network.refine_global
+    assert torch.equal(blend(second(map_)), second(map_))
+    assert len(network.icons()) == 4
+    network(torch.randn(2, 3, 32, 32)).square().sum().backward()
+    assert blend.share.grad.abs() > 0
+    with torch.no_grad():
+        blend.share.fill_(1.0)
+    torch.testing.assert_close(blend(map_), blend.part(map_))
+
+
+def test_global_only_has_neither_local_branch_nor_attention(small_backbone):
+    network = SEMICONNetwork(small_backbone, 5, local=False).eval()
+    assert {name for name, _ in network.named_children()} == {"trunk", "refine_global", "hash_global"}
+    images = torch.randn(2, 3, 32, 32)
+    expected = network.hash_global(network.refine_global(network.trunk(images))).tanh()
+    assert torch.equal(network(images), expected)
+    with pytest.raises(UserError, match="no attention maps"):
+        network.attention(images)
+
+
+def test_without_attention_every_local_part_sees_the_whole_map(small_backbone):
+    network = SEMICONNetwork(small_backbone, 12, sem="none").eval()
+    images = torch.randn(2, 3, 32, 32)
+    feature = network.refine_local(network.trunk(images))
+    parts = [network.hash_local[i](feature).tanh() for i in range(3)]
+    assert torch.equal(network(images)[:, 6:], torch.cat(parts, 1))
+
+
+def test_without_the_mask_no_map_knows_of_another(small_backbone):
+    network = SEMICONNetwork(small_backbone, 12, sem="plain").eval()
+    x = network.sem.reduce(network.trunk(images := torch.randn(2, 3, 32, 32)))
+    expected = torch.cat([head(x) for head in network.sem.heads], 1)
+    assert torch.equal(network.attention(images), expected)
+    network.sem.masked = True
+    assert torch.equal(network.attention(images)[:, :1], expected[:, :1])
+    assert not torch.equal(network.attention(images), expected)
