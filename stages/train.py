@@ -1,26 +1,32 @@
 """train SUITE_FILE METHOD DATASET BITS SEED: learn a network and the database codes; resumes where it was killed.
 
 reads  data/processed/DATASET, params.yaml: train.METHOD.DATASET
-writes runs/<suite>/<run>/: model.safetensors, learned.safetensors (B at the end, and query codes and B of the
-       iteration with the best test score), history.csv, train.json (provenance)
+writes runs/<suite>/<run>/: model.safetensors, learned.safetensors (database codes at the end, and query and database
+       codes of the iteration with the best test score), history.csv, train.json (provenance)
+
+A run whose parts do not fit together is skipped. With machine.processes above 1, several processes train it together.
 """
 
 import json
 import resource
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 import torch
-from common import ROOT, Run, params_digest, run_params, stage
-from machine import code_digest, commit, exclusive, machine_facts, prepare
+from common import ROOT, Run, params_digest, run_params, skip, stage
+from machine import code_digest, commit, exclusive, machine_facts, prepare, spread
 from processed import open_dataset
 from safetensors.torch import save_file
 
 from hashrepro.files import file_digest, value_digest, whole, write_json
 from hashrepro.methods.base import load_method
 from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.loop import train
+from hashrepro.methods.loop import Images, train
+from hashrepro.methods.parallel import first_process_first, joined
+from hashrepro.networks.synced import rank
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes, write_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention
@@ -30,23 +36,102 @@ from hashrepro.tracking import Tracking
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
-    begun, device = time.perf_counter(), prepare(run.settings.machine)
+    if reason := load_method(run.method).incompatible(run.recipe, run.bits):
+        skip(run, reason)
+        return
+    with exclusive(run.work):
+        spread(run.settings.machine)
+        device = prepare(run.settings.machine)
+        with joined(device):
+            learn(run, device)
+
+
+def learn(run: Run, device: torch.device) -> None:
+    begun, kind, recipe = time.perf_counter(), load_method(run.method), run.recipe
     catalog, cache = open_dataset(run.dataset)
+    query_labels, database_labels = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]
     data = value_digest([catalog.digest, cache.header])
-    recipe = run.recipe
-    head, dirty = commit()
     fingerprint = value_digest(
         {"params": params_digest(run), "data": data, "code": code_digest(), "torch": torch.__version__}
     )
-
-    with exclusive(run.work):
-        tracking = Tracking(ROOT, run.settings.suite.name)
+    with first_process_first():
         checkpoints = Checkpoints(run.work, fingerprint)
+        method = kind(recipe, run.bits, torch.from_numpy(database_labels), run.seed, device)
+    record = Record.open(run, fingerprint, data, device) if rank() == 0 else None
+
+    conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE, run.block.top_k)}
+    uncoded = "drop" if getattr(recipe, "unsampled", None) == "drop" else "rank"
+
+    def evaluate(query: torch.Tensor, database: torch.Tensor) -> dict[str, float]:
+        codes = Codes.pack(database.numpy())
+        searched = codes.coded if uncoded == "drop" else np.full(len(codes), True)
+        sides = Codes.pack(query.numpy()), codes[searched], query_labels, database_labels[searched]
+        return mean_average_precisions(scan_for(conventions.values(), *sides), conventions)
+
+    rows = torch.from_numpy(catalog.query_rows), torch.from_numpy(catalog.database_rows)
+    seen = train(
+        method,
+        Images(cache, *rows, workers=run.settings.machine.workers),
+        evaluate=evaluate,
+        checkpoints=checkpoints,
+        log=lambda row: record.log(row),
+        checkpoint_minutes=run.settings.machine.checkpoint_minutes,
+        progress=run.key,
+    )
+    if record is None:
+        return
+
+    with whole(run.folder / "model.safetensors") as path:
+        save_file({k: v.cpu().contiguous() for k, v in method.network.state_dict().items()}, path)
+    codes = {
+        "learned": Codes.pack(seen.codes.numpy()),
+        "best_query": Codes.pack(seen.best["query"].numpy()),
+        "best_learned": Codes.pack(seen.best["codes"].numpy()),
+    }
+    header = {
+        "run": run.key,
+        "catalog": catalog.digest,
+        "rows": "query and database rows in catalog order",
+        "reference": kind.REFERENCE,
+        "uncoded": uncoded,
+    }
+    write_codes(run.folder / "learned.safetensors", codes, header)
+    with whole(run.folder / "history.csv") as path:
+        pd.DataFrame(seen.history).to_csv(path, index=False)
+    record.about |= {
+        "method_title": method.TITLE,
+        "paper": method.PAPER,
+        "recipe": recipe.model_dump(mode="json"),
+        "iterations": recipe.iterations,
+        "best_iteration": seen.best["iteration"],
+        "mlflow_run_id": record.run_id,
+        "fingerprint": fingerprint,
+        "seconds": time.perf_counter() - begun,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(run.folder / "train.json", record.about)
+    record.close(run)
+    checkpoints.remove()
+
+
+@dataclass
+class Record:
+    """The run in the tracking store, and what train.json will say of it."""
+
+    tracking: Tracking
+    run_id: str
+    about: dict
+    logged: int  # the last iteration that the store has
+
+    @classmethod
+    def open(cls, run: Run, fingerprint: str, data: str, device: torch.device) -> "Record":
+        for warning in run.recipe.warnings():
+            print(f"{run.key}: {warning}")
+        tracking = Tracking(ROOT, run.settings.suite.name)
+        head, dirty = commit()
         about = {
-            "method": run.method,
-            "dataset": run.dataset,
-            "bits": run.bits,
-            "seed": run.seed,
+            **run.identity,
             "commit": head,
             "dirty": dirty,
             "params_digest": params_digest(run),
@@ -59,74 +144,18 @@ def main(*arguments: str) -> None:
         }
         run_id = tracking.start(run.key, fingerprint, tags, run_params(run))
         tracking.log_data(run_id, run.dataset, data, {"dvc.path": f"data/processed/{run.dataset}"})
+        return cls(tracking, run_id, about, tracking.last_step(run_id, "loss"))
 
-        query_labels, database_labels = (
-            catalog.labels[catalog.query_rows],
-            catalog.labels[catalog.database_rows],
-        )
-        kind = load_method(run.method)
-        conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE, run.block.top_k)}
+    def log(self, row: dict[str, float]) -> None:
+        if row["iteration"] > self.logged:
+            values = {name: value for name, value in row.items() if name != "iteration"}
+            self.tracking.log_step(self.run_id, row["iteration"], values)
 
-        def evaluate(query: torch.Tensor, B: torch.Tensor) -> dict[str, float]:
-            query_codes, codes = Codes.pack(query.numpy()), Codes.pack(B.numpy())
-            scanned = scan_for(conventions.values(), query_codes, codes, query_labels, database_labels)
-            return mean_average_precisions(scanned, conventions)
-
-        logged = tracking.last_step(run_id, "loss")
-
-        def log(row: dict[str, float]) -> None:
-            if row["iteration"] > logged:
-                tracking.log_step(
-                    run_id, row["iteration"], {k: v for k, v in row.items() if k != "iteration"}
-                )
-
-        method = kind(recipe, run.bits, torch.from_numpy(database_labels), run.seed, device)
-        seen = train(
-            method,
-            cache,
-            torch.from_numpy(catalog.query_rows),
-            torch.from_numpy(catalog.database_rows),
-            evaluate=evaluate,
-            checkpoints=checkpoints,
-            log=log,
-            workers=run.settings.machine.workers,
-            progress=run.key,
-        )
-
-        with whole(run.folder / "model.safetensors") as path:
-            save_file({k: v.cpu().contiguous() for k, v in method.network.state_dict().items()}, path)
-        codes = {
-            "learned": Codes.pack(method.B.cpu().numpy()),
-            "best_query": Codes.pack(seen.best["query"].numpy()),
-            "best_learned": Codes.pack(seen.best["B"].numpy()),
-        }
-        header = {
-            "run": run.key,
-            "catalog": catalog.digest,
-            "rows": "query and database rows in catalog order",
-            "reference": kind.REFERENCE,
-        }
-        write_codes(run.folder / "learned.safetensors", codes, header)
-        with whole(run.folder / "history.csv") as path:
-            pd.DataFrame(seen.history).to_csv(path, index=False)
-        about |= {
-            "method_title": method.TITLE,
-            "paper": method.PAPER,
-            "recipe": recipe.model_dump(mode="json"),
-            "iterations": recipe.iterations,
-            "best_iteration": seen.best["iteration"],
-            "mlflow_run_id": run_id,
-            "fingerprint": fingerprint,
-            "seconds": time.perf_counter() - begun,
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        write_json(run.folder / "train.json", about)
+    def close(self, run: Run) -> None:
         files = ("model.safetensors", "learned.safetensors", "history.csv", "train.json")
-        tracking.log_files(run_id, "", *(run.folder / name for name in files))
-        tracking.tag(run_id, trained="yes", model=file_digest(run.folder / "model.safetensors"))
-        tracking.end(run_id)
-        checkpoints.remove()
+        self.tracking.log_files(self.run_id, "", *(run.folder / name for name in files))
+        self.tracking.tag(self.run_id, trained="yes", model=file_digest(run.folder / "model.safetensors"))
+        self.tracking.end(self.run_id)
 
 
 if __name__ == "__main__":

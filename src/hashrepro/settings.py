@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from ruamel.yaml import YAML
@@ -52,6 +52,8 @@ class Machine(Block):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: PositiveInt = 1
     workers: int = Field(0, ge=0)
+    processes: PositiveInt = 1  # that share one training, each on its own GPU
+    checkpoint_minutes: float = Field(10, ge=0)  # a longer epoch ends with a checkpoint; 0: every epoch does
 
 
 class Dataset(Block):
@@ -64,6 +66,7 @@ class Dataset(Block):
     validation: int = Field(0, ge=0)
     resize: PositiveInt
     crop: PositiveInt
+    training_cache: Literal["none", "resized"] = "none"  # decoded images for recipes with crop_from: resized
     top_k: PositiveInt | None = None
     workers: PositiveInt = 1
 

@@ -1,7 +1,14 @@
-"""Checkpoints: everything that the next iteration needs, in one safetensors file, whole or absent."""
+"""Checkpoints: everything that the rest of a training needs, in one safetensors file, whole or absent.
+
+No generator's state is among it: NumPy's are derived afresh from seed and place (`seeds.stream`), torch's is seeded
+at the start of every epoch, and Python's `random` is not used. So a checkpoint can be taken after any epoch.
+"""
 
 import json
+import os
 import shutil
+import sys
+import zlib
 from pathlib import Path
 
 import torch
@@ -40,40 +47,81 @@ def restore_optimiser(name: str, optimiser: torch.optim.Optimizer, tensors: dict
                 entry[key] = torch.empty_like(parameter).copy_(value)
 
 
+def digest(tensors: dict[str, Tensor], text: str = "") -> int:
+    """CRC-32 of names, types, shapes and bytes of tensors, and of a text: finds damage, not malice.
+
+    About half a second a gigabyte, where the cryptographic digests take one to three.
+    """
+    crc = zlib.crc32(text.encode())
+    for name, value in sorted(tensors.items()):
+        crc = zlib.crc32(f"{name} {value.dtype} {list(value.shape)}".encode(), crc)
+        crc = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), crc)
+    return crc
+
+
 class Checkpoints:
     """The checkpoint of one run in a scratch folder that belongs to one fingerprint.
 
     Args:
-        folder: scratch folder; created. What another fingerprint left there is removed.
+        folder: scratch folder; created. What another fingerprint left there is removed, and so is what a killed
+            process left half-written.
         fingerprint: digest of all that decides the run's numbers: recipe, bits, seed, data, code versions.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.folder, self.fingerprint = Path(folder), fingerprint
+        self.path = self.folder / "checkpoint.safetensors"
         mark = self.folder / "fingerprint"
         if self.folder.exists() and (not mark.exists() or mark.read_text() != fingerprint):
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*.part"):
+            leftover.unlink()
         with whole(mark) as temporary:
             temporary.write_text(fingerprint)
 
-    def save(self, iteration: int, tensors: dict[str, Tensor], facts: dict) -> None:
+    def save(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Replace the checkpoint. The JSON travels in the tensor file's header, so that there is one rename."""
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        header = {"facts": json.dumps({**facts, "iteration": iteration})}
-        with whole(self.folder / "checkpoint.safetensors") as temporary:
-            save_file(tensors, str(temporary), metadata=header)
+        text = json.dumps({**facts, "fingerprint": self.fingerprint})
+        with whole(self.path) as temporary:
+            save_file(tensors, temporary, metadata={"facts": text, "digest": str(digest(tensors, text))})
+            with open(temporary, "rb") as file:  # the bytes reach the disk before the name does
+                os.fsync(file.fileno())
 
-    def load(self) -> tuple[int, dict[str, Tensor], dict] | None:
-        """(iteration, tensors, facts) of the checkpoint, or None if there is none that can be read."""
-        path = self.folder / "checkpoint.safetensors"
+    def load(self, like: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict] | None:
+        """(tensors, facts) of the checkpoint, or None: there is none, or it is damaged, which is said on stderr.
+
+        Args:
+            like: tensors that it must hold, by name: these types and shapes are right, the values do not matter.
+        """
         try:
-            with safe_open(path, "pt") as file:
-                facts = json.loads(file.metadata()["facts"])
+            with safe_open(self.path, "pt") as file:
+                header = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        except (FileNotFoundError, SafetensorError, OSError):
+            damage = self._damage(header, tensors, like)
+        except FileNotFoundError:
             return None
-        return facts["iteration"], tensors, facts
+        except (SafetensorError, OSError) as error:
+            damage = str(error)
+        if damage:
+            print(
+                f"The checkpoint {self.path} is damaged ({damage}): training starts from the beginning.",
+                file=sys.stderr,
+            )
+            return None
+        return tensors, json.loads(header["facts"])
+
+    def _damage(self, header: dict, tensors: dict[str, Tensor], like: dict[str, Tensor]) -> str | None:
+        if header.get("digest") != str(digest(tensors, header.get("facts", ""))):
+            return "its digest does not fit its contents"
+        if json.loads(header["facts"])["fingerprint"] != self.fingerprint:
+            return "it belongs to another run"
+        for name, expected in like.items():
+            found = tensors.get(name)
+            if found is None or (found.shape, found.dtype) != (expected.shape, expected.dtype):
+                return f"{name} does not fit this run"
+        return None
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)

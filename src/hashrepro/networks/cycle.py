@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from hashrepro.networks.fusion import BatchAttention, GraphConvolution
 from hashrepro.networks.options import require_choice
+from hashrepro.networks.synced import gather_rows, own_slice
 
 WIDE, NARROW = 1024, 512  # hidden sizes of every MLP; a label feature has NARROW, a graph feature WIDE values
 
@@ -88,8 +89,10 @@ class CycleNet(nn.Module):
             query, value = (feature, z) if self.cycle_query == "modality" else (z, feature)
             return part["head"](part["attention"](query, value))
 
+        # of several processes, each one drops values in its own rows alone
+        latent = gather_rows(self.latent(z[own_slice(len(z))]), len(z))
         return (
-            self.latent(z),
+            latent,
             reconstruct(self.image_reconstruction, label_feature),
             reconstruct(self.label_reconstruction, image_feature),
         )

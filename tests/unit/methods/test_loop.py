@@ -1,73 +1,42 @@
 """The alternating loop on the real methods, small: what it returns, and that a cut changes nothing."""
 
-import numpy as np
 import pytest
 import torch
+from tiny_training import DATABASE, build, learn, narrow_schn, write_cache, write_result
 
 from hashrepro.errors import UserError
-from hashrepro.images.cache import ImageCache, build_cache
-from hashrepro.methods.base import load_method, method_names
+from hashrepro.images.cache import ImageCache
+from hashrepro.methods.base import method_names
 from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.loop import encode, train
-from hashrepro.seeds import stream
-
-TINY = {
-    "backbone": "lite0",
-    "weights": "none",
-    "batch_norm_momentum": 0.1,
-    "iterations": 3,
-    "epochs": 2,
-    "samples": 8,
-    "batch_size": 4,
-    "learning_rate": 1e-3,
-    "evaluate_every": 2,
-    "evaluation_batch_size": 8,
-}
-QUERY, DATABASE = torch.arange(4), torch.arange(4, 18)
+from hashrepro.methods.loop import encode
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
-    pixels = stream(0, "pixels").integers(0, 256, (18, 24, 24, 3), dtype=np.uint8)
-    build_cache(folder, pixels, resize=32, crop=32, workers=0, progress=False)
+    write_cache(folder)
     return ImageCache.open(folder)
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch):
+    narrow_schn(monkeypatch.setattr)
 
 
 class Cut(Exception):
     """What a killed process looks like from inside."""
 
 
-def run(name, cache, folder, *, cut_after=None, workers=0, **changes):
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    kind = load_method(name)
-    labels = torch.eye(3).bool()[torch.arange(len(DATABASE)) % 3]
-    method = kind(kind.Recipe(**{**TINY, **changes}), 12, labels, 0, torch.device("cpu"))
-    logged = []
-
-    def log(row):
-        logged.append(row["iteration"])
-        if row["iteration"] == cut_after and len(logged) == cut_after:
-            raise Cut
-
-    def evaluate(query, B):
-        assert query.shape == (4, 12)
-        assert B.shape == (14, 12)
-        share = float((query.sign() @ B.T > 0).float().mean())
-        return {"map": share, "map_reference": share}
-
-    seen = train(
-        method,
-        cache,
-        QUERY,
-        DATABASE,
-        evaluate=evaluate,
-        checkpoints=Checkpoints(folder, "print"),
-        log=log,
-        workers=workers,
-    )
+def run(name, cache, folder, **options):
+    changes = {key: options.pop(key) for key in list(options) if key not in ("workers", "minutes")}
+    method, logged = build(name, **changes), []
+    seen = learn(method, cache, folder, log=lambda row: logged.append(row["iteration"]), **options)
     return method, seen, logged
+
+
+def result(folder, method, seen) -> bytes:
+    write_result(folder / "result", method, seen)
+    return (folder / "result").read_bytes()
 
 
 @pytest.mark.parametrize("name", method_names())
@@ -75,16 +44,101 @@ def test_a_run_that_was_cut_ends_as_an_undisturbed_one(name, cache, tmp_path):
     whole, seen, logged = run(name, cache, tmp_path / "whole")
     assert logged == [1, 2, 3]
     assert [("map" in row) for row in seen.history] == [False, True, True]
+
+    def log(row):
+        if row["iteration"] == 2:
+            raise Cut
+
     with pytest.raises(Cut):
-        run(name, cache, tmp_path / "cut", cut_after=2)
+        learn(build(name), cache, tmp_path / "cut", log=log)
     resumed, again, logged = run(name, cache, tmp_path / "cut")
     assert logged == [1, 2, 3]  # what was cut may not have been logged
     assert again.history == seen.history
-    assert torch.equal(resumed.B, whole.B)
-    for key, value in whole.network.state_dict().items():
-        assert torch.equal(resumed.network.state_dict()[key], value), key
-    assert again.best.keys() == seen.best.keys()
-    assert torch.equal(again.best["B"], seen.best["B"])
+    assert result(tmp_path, resumed, again) == result(tmp_path, whole, seen)
+
+
+PLACES = {  # what a killed process was doing -> (epochs that were done by then, counted over all iterations)
+    "the second step of an epoch": ("step", 10, 4),
+    "the first step of an iteration": ("step", 7, 3),
+    "the update of the codes": ("finish", 1, 3),
+    "the evaluation": ("database_codes", 1, 6),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ["adsh", "schn_tomm"])
+def test_a_checkpoint_after_any_epoch(name, place, cache, tmp_path):
+    """Three epochs of two steps an iteration. Dropout, moments, U and the epoch's mean losses must all come back."""
+    sizes = {"epochs": 3, "iterations": 2, "samples": 7, "workers": 0}
+    whole, seen, _ = run(name, cache, tmp_path / "whole", minutes=1e9, **sizes)
+    function, calls, epochs_done = PLACES[place]
+    method = build(name, epochs=3, iterations=2, samples=7)
+    original, made = getattr(method, function), []
+
+    def cut(*arguments):
+        made.append(arguments)
+        if len(made) == calls:
+            raise Cut
+        return original(*arguments)
+
+    setattr(method, function, cut)
+    with pytest.raises(Cut):
+        learn(method, cache, tmp_path / "cut", minutes=0)
+    resumed, steps = build(name, epochs=3, iterations=2, samples=7), []
+    step = resumed.step
+    resumed.step = lambda *arguments: steps.append(step(*arguments)) or steps[-1]
+    again = learn(resumed, cache, tmp_path / "cut", minutes=0)
+    assert len(steps) == 2 * (6 - epochs_done)
+    assert result(tmp_path, resumed, again) == result(tmp_path, whole, seen)
+
+
+def test_a_damaged_checkpoint_is_not_continued(cache, tmp_path, capsys):
+    whole, seen, _ = run("adsh", cache, tmp_path / "whole", iterations=1)
+    folder = tmp_path / "damaged"
+    run("adsh", cache, folder, iterations=1)
+    path = Checkpoints(folder, "print").path
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    path.write_bytes(data)
+    again, known, _ = run("adsh", cache, folder, iterations=1)
+    assert (
+        "damaged (its digest does not fit its contents): training starts from the begin"
+        in capsys.readouterr().err
+    )
+    assert result(tmp_path, again, known) == result(tmp_path, whole, seen)
+
+
+def test_tf32_is_for_the_network_alone(cache, tmp_path, monkeypatch):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "allow_tf32", False)
+    for allowed in (False, True):
+        found = {}
+
+        def note(place, found=found):
+            found.setdefault(place, set()).add((matmul.allow_tf32, cudnn.allow_tf32))
+
+        def noted(place, function, note=note):
+            return lambda *arguments: note(place) or function(*arguments)
+
+        method = build("adsh", tf32=allowed, iterations=1)
+        begin = method.begin
+
+        def begin_and_watch(*arguments, method=method, begin=begin, noted=noted):
+            begin(*arguments)
+            method.loss = noted("loss", method.loss)
+
+        method.begin = begin_and_watch
+        method.update_codes = noted("codes", method.update_codes)
+        convolution = method.network.trunk[0]
+        convolution.register_forward_pre_hook(
+            lambda module, _, note=note: note("training" if module.training else "evaluation")
+        )
+        convolution.weight.register_hook(lambda _, note=note: note("gradient"))
+        learn(method, cache, tmp_path / str(allowed))
+        network, exact = {(allowed, allowed)}, {(False, False)}
+        assert found == {
+            "training": network, "gradient": network, "loss": exact, "codes": exact, "evaluation": exact
+        }  # fmt: skip
 
 
 def test_codes_are_signs_and_unsampled_rows_of_schn_stay_zero(cache, tmp_path):
