@@ -6,6 +6,8 @@ writes data/processed/DATASET/: catalog.parquet, images.json and the image files
 
 import shutil
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from common import ROOT, stage
@@ -16,8 +18,9 @@ from hashrepro.datasets.fetching import source_folder
 from hashrepro.errors import UserError
 from hashrepro.files import whole
 from hashrepro.images.cache import build_cache
+from hashrepro.images.decoding import resized_bytes
 from hashrepro.seeds import stream
-from hashrepro.settings import load_settings
+from hashrepro.settings import Dataset, load_settings
 
 
 def validation_queries(is_query: np.ndarray, count: int, rng: np.random.Generator, name: str) -> np.ndarray:
@@ -32,6 +35,18 @@ def validation_queries(is_query: np.ndarray, count: int, rng: np.random.Generato
     chosen = np.zeros(len(is_query), dtype=bool)
     chosen[rng.permutation(database)[:count]] = True
     return chosen
+
+
+def make_room(paths: Sequence[Path], block: Dataset, name: str) -> None:
+    """Say how much the training cache will take; UserError if the disk has less."""
+    needed, free = resized_bytes(paths, block.resize), shutil.disk_usage(ROOT).free
+    print(f"{name}: the training cache takes {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free", flush=True)
+    if needed > free:
+        raise UserError(
+            f"The training cache takes {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB of disk are free.",
+            where=f"params.yaml: datasets.{name}.training_cache",
+            mend="free some space, or set it to none",
+        )
 
 
 @stage
@@ -64,7 +79,16 @@ def main(name: str) -> None:
         catalog = Catalog(name, ids, labels, is_query, reading.class_names, facts)
         with whole(ROOT / "data" / "processed" / name) as destination:
             destination.mkdir()
-            build_cache(destination, images, resize=block.resize, crop=block.crop, workers=block.workers)
+            if block.training_cache == "resized" and not isinstance(images, np.ndarray):
+                make_room(images, block, name)
+            build_cache(
+                destination,
+                images,
+                resize=block.resize,
+                crop=block.crop,
+                workers=block.workers,
+                training_cache=block.training_cache,
+            )
             catalog.write(destination / "catalog.parquet")
         print(
             f"{name}: {len(catalog.query_rows):,} queries, {len(catalog.database_rows):,} database images, "

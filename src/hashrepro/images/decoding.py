@@ -1,16 +1,14 @@
 """From encoded files to pixels, and the deterministic view that evaluation sees."""
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageFile
+from torch import Generator
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 # SEMICON's and SCHN's loaders accept a JPEG whose end is missing; so do we, or the image counts would differ.
 ImageFile.LOAD_TRUNCATED_IMAGES = True
@@ -18,50 +16,57 @@ ImageFile.LOAD_TRUNCATED_IMAGES = True
 
 def decode(data: bytes) -> Image.Image:
     """The RGB image of an encoded file's bytes. A JPEG whose end is missing is accepted, its rest is grey."""
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB image
 
 
-def evaluation_view(image: Image.Image | torch.Tensor, resize: int, crop: int) -> Image.Image | torch.Tensor:
-    """Shorter side to `resize` pixels (bilinear, antialiased), then the central `crop` × `crop`.
+def resized_size(height: int, width: int, resize: int) -> tuple[int, int]:
+    """(height, width) after the shorter side was resized to `resize` pixels; the longer one is rounded down."""
+    if width <= height:
+        return int(resize * height / width), resize
+    return resize, int(resize * width / height)
 
-    `image` is a Pillow image or a uint8 tensor (..., 3, h, w), and so is the result.
+
+def central_window(height: int, width: int, crop: int) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of the central `crop` × `crop` pixels; half a pixel goes to the even side."""
+    return round((height - crop) / 2), round((width - crop) / 2), crop, crop
+
+
+class Decoded(NamedTuple):
+    """One file.
+
+    Attributes:
+        data: its bytes; none if it cannot be read or decoded.
+        view: its evaluation view, uint8 (crop, crop, 3).
+        resized: the image with its shorter side resized, uint8 (h, w, 3), if it was asked for.
+        error: what is wrong with the file.
     """
-    resized = F.resize(image, [resize], InterpolationMode.BILINEAR, antialias=True)
-    return F.center_crop(resized, [crop, crop])
 
-
-def _same_in_torch_and_pillow(before: int, after: int) -> bool:
-    # They round weights differently, except where every weight is a short binary fraction: when a side grows
-    # by a ratio whose reduced numerator is a power of two (28 -> 64, 32 -> 256).
-    numerator = after // math.gcd(before, after)
-    return after >= before and numerator & (numerator - 1) == 0
-
-
-def evaluation_views(pixels: np.ndarray, resize: int, crop: int) -> torch.Tensor:
-    """uint8 (b, h, w, 3) -> uint8 (b, 3, crop, crop), equal bit for bit to Pillow's views.
-
-    Made as one batch by torch for the sizes for which both agree, image by image by Pillow otherwise.
-    """
-    short, long = sorted(pixels.shape[1:3])
-    if _same_in_torch_and_pillow(short, resize) and _same_in_torch_and_pillow(long, resize * long // short):
-        return evaluation_view(torch.from_numpy(pixels).permute(0, 3, 1, 2), resize, crop)
-    views = [np.asarray(evaluation_view(Image.fromarray(image), resize, crop)) for image in pixels]
-    return torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2)
+    data: bytes
+    view: np.ndarray | None = None
+    resized: np.ndarray | None = None
+    error: str | None = None
 
 
 class _Files(Dataset):
-    def __init__(self, paths: Sequence[Path], resize: int, crop: int):
-        self.paths, self.resize, self.crop = paths, resize, crop
+    def __init__(self, paths: Sequence[Path], resize: int, crop: int, keep_resized: bool):
+        self.paths, self.resize, self.crop, self.keep_resized = paths, resize, crop, keep_resized
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, row: int) -> tuple[bytes, np.ndarray | None, str | None]:
+    def __getitem__(self, row: int) -> Decoded:
         try:
             data = self.paths[row].read_bytes()
-            return data, np.asarray(evaluation_view(decode(data), self.resize, self.crop)), None
+            image = decode(data)
+            height, width = resized_size(image.height, image.width, self.resize)
+            resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+            top, left, _, _ = central_window(height, width, self.crop)
+            view = resized[top : top + self.crop, left : left + self.crop]
+            return Decoded(data, view, resized if self.keep_resized else None)
         except Exception as error:  # Pillow's plugins raise whatever they stumble over in a damaged file
-            return b"", None, f"{self.paths[row]}: {type(error).__name__}: {error}"
+            return Decoded(b"", error=f"{self.paths[row]}: {type(error).__name__}: {error}")
 
 
 def _same(item):
@@ -69,13 +74,25 @@ def _same(item):
 
 
 def decoded(
-    paths: Sequence[Path], resize: int, crop: int, workers: int
-) -> Iterator[tuple[bytes, np.ndarray | None, str | None]]:
-    """For every file in order: its bytes, its evaluation view uint8 (crop, crop, 3), and None.
+    paths: Sequence[Path], resize: int, crop: int, workers: int, *, keep_resized: bool = False
+) -> Iterator[Decoded]:
+    """Every file in order, decoded by `workers` processes; with 0, by this one.
 
-    Of a file that cannot be read or decoded: no bytes, None, and what is wrong with it.
-    `workers` processes decode; with 0, this one does.
+    The evaluation view: the shorter side to `resize` pixels (bilinear, antialiased), then the central `crop` × `crop`.
     """
     # A generator of its own: a DataLoader would otherwise draw from torch's global one.
-    files, own = _Files(paths, resize, crop), torch.Generator()
+    files, own = _Files(paths, resize, crop, keep_resized), Generator()
     return iter(DataLoader(files, batch_size=None, num_workers=workers, collate_fn=_same, generator=own))
+
+
+def resized_bytes(paths: Sequence[Path], resize: int) -> int:
+    """Bytes of all images with their shorter side resized, by the sizes that the files state; no damaged ones."""
+    total = 0
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                height, width = resized_size(image.height, image.width, resize)
+        except Exception:  # named when the cache is built
+            continue
+        total += height * width * 3
+    return total

@@ -7,35 +7,36 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import torch
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+
+from hashrepro.images.resampling import resample
 
 
 @functools.cache
-def _table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
-    """float32 (3, 256): what ToTensor() and Normalize(mean, std) make of each byte."""
+def normalising_table(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """float32 (3, 256): what ToTensor() and Normalize(mean, std) make of each byte; both in units of 0..1."""
     bytes_ = torch.arange(256).float().div(255)[None, :]
     return bytes_.sub(torch.tensor(mean)[:, None]).div_(torch.tensor(std)[:, None]).numpy()
 
 
 @numba.njit(cache=True, nogil=True)
-def _look_up(batch, table, out):
-    for i in range(batch.shape[0]):
-        for c in range(batch.shape[1]):
-            for y in range(batch.shape[2]):
-                for x in range(batch.shape[3]):
-                    out[i, c, y, x] = table[c, batch[i, c, y, x]]
+def normalise_views(views, rows, table, out):
+    """Look up `rows` (b,) of the views (n, S, S, 3) uint8 in `table` (3, 256); into out (b, 3, S, S) float32."""
+    for i in range(rows.size):
+        row = rows[i]
+        for y in range(views.shape[1]):
+            for c in range(3):
+                for x in range(views.shape[2]):
+                    out[i, c, y, x] = table[c, views[row, y, x, c]]
 
 
-def normalise(batch: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """uint8 (b, 3, S, S) -> contiguous float32 (b, 3, S, S), equal bit for bit to ToTensor() and Normalize().
-
-    The result depends on channel and byte only, so it is looked up. `mean` and `std` are in units of 0..1.
-    Fresh memory for batches above 32 MB (53 images of 224 px) costs more than the look-up itself.
-    """
-    out = torch.empty(batch.shape, dtype=torch.float32)
-    _look_up(batch.numpy(), _table(tuple(mean), tuple(std)), out.numpy())
-    return out
+@numba.njit(cache=True, nogil=True)
+def normalise_words(words, table, out):
+    """Look up what `resample` returned, (S, S) uint32, in `table` (3, 256); into out (3, S, S) float32."""
+    for y in range(words.shape[0]):
+        for c in range(3):
+            shift = np.uint32(8 * c)
+            for x in range(words.shape[1]):
+                out[c, y, x] = table[c, words[y, x] >> shift & np.uint32(255)]
 
 
 def random_resized_crop_box(
@@ -50,9 +51,10 @@ def random_resized_crop_box(
     The area is uniform in `scale` times the image's area, the aspect ratio (width / height) log-uniform in
     `ratio`; after ten boxes that do not fit, the largest central box with an admissible ratio is taken.
     """
-    for _ in range(10):
-        area = height * width * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+    narrow, wide = math.log(ratio[0]), math.log(ratio[1])
+    for _ in range(10):  # low + (high - low) * random() is uniform(low, high), with less ado
+        area = height * width * (scale[0] + (scale[1] - scale[0]) * rng.random())
+        aspect = math.exp(narrow + (wide - narrow) * rng.random())
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
             return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
@@ -81,9 +83,10 @@ class TrainView:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
 
-    def __call__(self, image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """uint8 (3, h, w) -> uint8 (3, size, size). The bilinear resize is within 1 of Pillow's."""
-        top, left, height, width = random_resized_crop_box(rng, *image.shape[-2:], self.scale, self.ratio)
-        crop = image[:, top : top + height, left : left + width]
-        view = F.resize(crop, [self.size, self.size], InterpolationMode.BILINEAR, antialias=True)
-        return view.flip(-1) if rng.random() < self.flip else view
+    def __call__(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """uint8 (h, w, 3) -> uint32 (size, size), in the form of `resample`.
+
+        Bit for bit what Pillow's crop, bilinear resize with antialiasing and mirror image give.
+        """
+        box = random_resized_crop_box(rng, *pixels.shape[:2], self.scale, self.ratio)
+        return resample(pixels, box, self.size, self.size, mirrored=rng.random() < self.flip)

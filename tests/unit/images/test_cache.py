@@ -10,6 +10,7 @@ from torchvision import transforms as reference
 from hashrepro.errors import UserError
 from hashrepro.files import read_json, write_json
 from hashrepro.images.cache import ImageCache, build_cache
+from hashrepro.images.decoding import resized_bytes
 
 RESIZE, CROP = 40, 32
 EVALUATION = reference.Compose([reference.Resize(RESIZE), reference.CenterCrop(CROP)])
@@ -80,14 +81,63 @@ def test_originals_are_the_decoded_files(tmp_path, paths):
     cache = ImageCache.open(tmp_path / "cache")
     for row, path in enumerate(paths):
         expected = np.asarray(rgb(path))
-        assert np.array_equal(cache.original(row).permute(1, 2, 0).numpy(), expected), path.name
+        assert np.array_equal(cache.pixels(row), expected), path.name
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-def test_worker_processes_write_the_same_bytes(tmp_path, paths):
-    build(tmp_path / "alone", paths)
-    build(tmp_path / "together", paths, workers=2)
+@pytest.mark.parametrize("training_cache", ["none", "resized"])
+def test_worker_processes_write_the_same_bytes(tmp_path, paths, training_cache):
+    build(tmp_path / "alone", paths, training_cache=training_cache)
+    build(tmp_path / "together", paths, workers=2, training_cache=training_cache)
     assert folder_bytes(tmp_path / "alone") == folder_bytes(tmp_path / "together")
+
+
+def test_the_training_cache_has_every_image_as_torchvision_resizes_it(tmp_path, paths):
+    header = build(tmp_path / "cache", paths, training_cache="resized")
+    cache = ImageCache.open(tmp_path / "cache")
+    assert header["training_cache"] == "resized"
+    resize = reference.Resize(RESIZE)
+    for row, path in enumerate(paths):
+        assert np.array_equal(cache.pixels(row, "resized"), np.asarray(resize(rgb(path)))), path.name
+        assert np.array_equal(cache.pixels(row), np.asarray(rgb(path))), path.name
+    assert (tmp_path / "cache" / "resized.bin").stat().st_size == resized_bytes(paths, RESIZE)
+
+
+def test_the_training_cache_changes_nothing_else(tmp_path, paths):
+    without = build(tmp_path / "without", paths)
+    header = build(tmp_path / "with", paths, training_cache="resized")
+    assert set(without) == {"kind", "n", "resize", "crop", "version", "original_bytes", "digest"}
+    assert header == without | {"training_cache": "resized"}
+    files = folder_bytes(tmp_path / "with")
+    del files["resized.bin"], files["resized_shapes.npy"], files["images.json"]
+    assert files.items() <= folder_bytes(tmp_path / "without").items()
+
+
+def test_pixels_are_resized_on_the_fly_and_nothing_is_kept(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 35, 3), dtype=np.uint8)
+    build(tmp_path / "without", pixels)
+    build(tmp_path / "with", pixels, training_cache="resized")
+    assert folder_bytes(tmp_path / "with") == folder_bytes(tmp_path / "without")
+    cache = ImageCache.open(tmp_path / "without")
+    for row in range(3):
+        expected = np.asarray(reference.Resize(RESIZE)(Image.fromarray(pixels[row])))
+        assert np.array_equal(cache.pixels(row, "resized"), expected)
+
+
+def test_a_missing_training_cache_is_an_error_that_says_how_to_get_it(tmp_path, paths):
+    build(tmp_path / "birds", paths)
+    cache = ImageCache.open(tmp_path / "birds")
+    cache.require("original")
+    with pytest.raises(UserError, match=r"datasets\.birds\.training_cache: resized"):
+        cache.require("resized")
+    with pytest.raises(UserError, match="crop_from is 'small'"):
+        cache.require("small")
+
+
+def test_the_size_of_a_training_cache_is_told_without_its_damaged_images(paths):
+    expected = 3 * sum(np.prod(reference.Resize(RESIZE)(rgb(path)).size) for path in paths[1:])
+    paths[0].write_text("<html>not an image</html>")
+    assert resized_bytes(paths, RESIZE) == expected
 
 
 def test_building_leaves_torchs_global_generator_alone(tmp_path, paths):
@@ -109,16 +159,14 @@ def test_pixels_are_resized_exactly_as_pillow_does(tmp_path, resize, crop, width
     for row, view in enumerate(cache.evaluation(np.arange(5))):
         expected = np.asarray(pillow(Image.fromarray(pixels[row])))
         assert np.array_equal(view.permute(1, 2, 0).numpy(), expected)
-        assert np.array_equal(cache.original(row).permute(1, 2, 0).numpy(), pixels[row])
+        assert np.array_equal(cache.pixels(row), pixels[row])
 
 
-def test_a_returned_image_may_be_changed_without_changing_the_cache(tmp_path):
+def test_a_returned_view_may_be_changed_without_changing_the_cache(tmp_path):
     pixels = np.full((2, 8, 8, 3), 7, dtype=np.uint8)
     build(tmp_path / "cache", pixels, resize=8, crop=8)
     cache = ImageCache.open(tmp_path / "cache")
-    cache.original(0).zero_()
     cache.evaluation([0]).zero_()
-    assert (cache.original(0) == 7).all()
     assert (cache.evaluation([0]) == 7).all()
 
 
@@ -134,7 +182,7 @@ def test_every_damaged_image_is_named_and_nothing_is_left(tmp_path, paths):
     paths[1].write_bytes(b"")
     paths[3].write_text("<html>not an image</html>")
     with pytest.raises(UserError, match="2 of 6 images") as caught:
-        build(tmp_path / "cache", paths)
+        build(tmp_path / "cache", paths, training_cache="resized")
     for path in paths:
         assert (str(path) in str(caught.value)) == (path in (paths[1], paths[3]))
     assert list((tmp_path / "cache").iterdir()) == []
@@ -150,7 +198,7 @@ def test_a_jpeg_whose_end_is_missing_is_accepted(tmp_path, paths):
     data = paths[0].read_bytes()
     paths[0].write_bytes(data[: len(data) * 2 // 3])
     build(tmp_path / "cache", paths)
-    cut = ImageCache.open(tmp_path / "cache").original(0).permute(1, 2, 0).numpy()
+    cut = ImageCache.open(tmp_path / "cache").pixels(0)
     whole = np.asarray(rgb(io.BytesIO(data)))
     assert cut.shape == whole.shape
     assert np.array_equal(cut[:16], whole[:16])
@@ -162,10 +210,13 @@ def test_a_crop_larger_than_the_resize_is_refused(tmp_path, paths):
         build(tmp_path / "cache", paths, crop=50)
 
 
-@pytest.mark.parametrize("name", ["originals.bin", "offsets.npy", "evaluation.npy", "images.json"])
+PARTS = ["originals.bin", "offsets.npy", "evaluation.npy", "resized.bin", "resized_shapes.npy", "images.json"]
+
+
+@pytest.mark.parametrize("name", PARTS)
 @pytest.mark.parametrize("left", [0, 0.5, None])
 def test_a_truncated_or_missing_part_is_refused(tmp_path, paths, name, left):
-    build(tmp_path / "cache", paths)
+    build(tmp_path / "cache", paths, training_cache="resized")
     part = tmp_path / "cache" / name
     if left is None:
         part.unlink()

@@ -9,31 +9,44 @@ from PIL import Image
 from scipy import stats
 from torchvision import transforms as reference
 
-from hashrepro.images.transforms import TrainView, normalise, random_resized_crop_box
+from hashrepro.images.resampling import rgb
+from hashrepro.images.transforms import (
+    TrainView,
+    normalise_views,
+    normalise_words,
+    normalising_table,
+    random_resized_crop_box,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels last", "slice"])
-def test_normalise_equals_to_tensor_and_normalize_bit_for_bit(layout):
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), dtype=np.uint8)
-    pixels[0].reshape(-1)[:768] = np.repeat(np.arange(256), 3)  # every byte in every channel
-    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    if layout == "contiguous":
-        batch = batch.contiguous()
-    elif layout == "slice":
-        batch, pixels = batch[:, :, 2:-3, 5:], pixels[:, 2:-3, 5:]
-    pillow = reference.Compose([reference.ToTensor(), reference.Normalize(MEAN, STD)])
-    expected = torch.stack([pillow(Image.fromarray(image)) for image in pixels])
-    result = normalise(batch, MEAN, STD)
-    assert result.dtype == torch.float32
-    assert result.is_contiguous()
-    assert torch.equal(result, expected)
+def every_byte(rng, count, side):
+    """Noise with every byte in every channel."""
+    pixels = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    pixels[0].reshape(-1)[:768] = np.repeat(np.arange(256), 3)
+    return pixels
 
 
-def test_normalise_accepts_lists():
-    batch = torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
-    assert torch.equal(normalise(batch, [0.5] * 3, [0.5] * 3), torch.full((1, 3, 2, 2), -1.0))
+def to_tensor_and_normalize(images):
+    pipeline = reference.Compose([reference.ToTensor(), reference.Normalize(MEAN, STD)])
+    return torch.stack([pipeline(Image.fromarray(image)) for image in images])
+
+
+def test_normalised_views_equal_to_tensor_and_normalize_bit_for_bit():
+    pixels, rows = every_byte(np.random.default_rng(0), 4, 20), np.array([2, 0, 0, 3])
+    out = torch.full((4, 3, 20, 20), torch.nan)
+    normalise_views(pixels, rows, normalising_table(MEAN, STD), out.numpy())
+    assert torch.equal(out, to_tensor_and_normalize(pixels[rows]))
+
+
+def test_normalised_words_equal_to_tensor_and_normalize_bit_for_bit():
+    rng = np.random.default_rng(0)
+    pixels = every_byte(rng, 1, 20)
+    words = np.concatenate([pixels[0], rng.integers(0, 256, (20, 20, 1), dtype=np.uint8)], axis=-1)
+    out = torch.full((1, 3, 20, 20), torch.nan)
+    normalise_words(words.view(np.uint32)[..., 0], normalising_table(MEAN, STD), out[0].numpy())
+    assert torch.equal(out, to_tensor_and_normalize(pixels))
 
 
 @given(
@@ -48,6 +61,22 @@ def test_a_box_lies_within_the_image(seed, height, width, least):
     assert 0 <= left <= left + w <= width
     assert h > 0
     assert w > 0
+
+
+@pytest.mark.parametrize("scale", [(0.08, 1.0), (0.6, 1.0), (0.3, 0.3)])
+def test_boxes_are_drawn_as_numpys_uniform_draws(scale):
+    for seed in range(300):
+        rng, height, width = np.random.default_rng(seed), 90 + seed, 150
+        for _ in range(10):
+            area = height * width * rng.uniform(*scale)
+            aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if w <= width and h <= height:
+                box = (rng.integers(height - h + 1), rng.integers(width - w + 1), h, w)
+                again = np.random.default_rng(seed)
+                assert random_resized_crop_box(again, height, width, scale) == box
+                assert again.random() == rng.random()  # and no more is drawn
+                break
 
 
 def test_boxes_are_distributed_as_torchvisions():
@@ -77,30 +106,26 @@ def test_when_no_box_fits_the_largest_central_one_is_taken(height, width, box):
     assert random_resized_crop_box(rng, height, width, scale=(4.0, 4.0)) == box
 
 
-def test_a_train_view_is_pillows_crop_within_one_level():
+def test_a_train_view_is_pillows_crop_bit_for_bit():
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((150, 110), Image.Resampling.BICUBIC)
-    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
     view = TrainView(32)
     for seed in range(30):
-        result = view(tensor, np.random.default_rng(seed))
+        result = rgb(view(np.array(image), np.random.default_rng(seed)))
         draws = np.random.default_rng(seed)
         top, left, h, w = random_resized_crop_box(draws, 110, 150)
         expected = reference.functional.resized_crop(image, top, left, h, w, [32, 32])
         if draws.random() < 0.5:
             expected = reference.functional.hflip(expected)
-        difference = np.asarray(expected).astype(int) - result.permute(1, 2, 0).numpy()
-        assert result.shape == (3, 32, 32)
-        assert result.dtype == torch.uint8
-        assert abs(difference).max() <= 1
+        assert np.array_equal(result, np.asarray(expected))
 
 
 @pytest.mark.parametrize(("flip", "share"), [(0.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
 def test_views_are_mirrored_with_the_probability_asked_for(flip, share):
-    image = torch.zeros(3, 8, 8, dtype=torch.uint8)
-    image[:, :, 0] = 255
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 0] = 255
     view = TrainView(8, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=flip)
     rng = np.random.default_rng(0)
-    mirrored = np.mean([bool(view(image, rng)[0, 0, -1] == 255) for _ in range(400)])
+    mirrored = np.mean([bool(rgb(view(image, rng))[0, -1, 0] == 255) for _ in range(400)])
     assert abs(mirrored - share) <= 4 * math.sqrt(share * (1 - share) / 400)
