@@ -14,11 +14,11 @@ class _ClosedForm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, outputs, gram, target_sum, constant, codes, scale, gamma):
-        product = outputs @ gram
+        half = torch.addmm(target_sum, outputs, gram, beta=-1)  # F G - T: half the gradient
         gap = outputs - codes
-        pairwise = scale * (constant - 2 * (target_sum * outputs).sum() + (product * outputs).sum())
+        pairwise = scale * (constant + ((half - target_sum) * outputs).sum())
         quantisation = scale * gamma * gap.square().sum()
-        ctx.save_for_backward(2 * scale * (product - target_sum + gamma * gap))
+        ctx.save_for_backward(half.add_(gap, alpha=gamma).mul_(2 * scale))
         ctx.mark_non_differentiable(pairwise, quantisation)
         return pairwise + quantisation, pairwise, quantisation
 

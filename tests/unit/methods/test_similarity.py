@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashrepro.methods import similarity
 from hashrepro.methods.similarity import LabelSets, SoftSimilarity
 
 
@@ -57,6 +58,20 @@ def test_sums_equal_products_with_the_matrix(rows, seed, data):
     torch.testing.assert_close(soft.database_sums(U), S.T @ U)
     torch.testing.assert_close(soft.sample_sums(B), S @ B)
     torch.testing.assert_close(soft.squared_sums(), S.square().sum(1))
+
+
+@pytest.mark.parametrize("block", [1, 50, 10_000])
+def test_the_blocks_of_label_sets_leave_the_sums_alone(monkeypatch, block):
+    monkeypatch.setattr(similarity, "BLOCK", block)
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.rand(90, 6, generator=generator) < 0.3
+    sample = torch.randperm(90, generator=generator)[:25]
+    sets = LabelSets.of(labels)
+    assert 30 < len(sets.sets) < 64
+    soft, S = SoftSimilarity.between(sets, sample), matrix(labels, sample)
+    U, B = (torch.randn(rows, 3, dtype=torch.float64, generator=generator) for rows in (25, 90))
+    torch.testing.assert_close(soft.database_sums(U), S.T @ U)
+    torch.testing.assert_close(soft.sample_sums(B), S @ B)
 
 
 def test_single_label_data_is_recognised():
