@@ -1,4 +1,8 @@
-"""What every stage begins with: where things are, the checked settings, and how an error is shown."""
+"""What every stage begins with: where things are, the checked settings, how an error is shown, what a skipped run is.
+
+A run whose parts do not fit together is skipped: its training writes markers in place of its outputs, later stages
+pass them on, and the report says why.
+"""
 
 import functools
 import sys
@@ -6,9 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
 from hashrepro.errors import UserError
-from hashrepro.files import value_digest
+from hashrepro.files import value_digest, whole, write_json
 from hashrepro.settings import Dataset, Settings, load_settings
+from hashrepro.tracking import Tracking
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +34,10 @@ class Run:
     @property
     def key(self) -> str:
         return f"{self.method}-{self.dataset}-{self.bits}-s{self.seed}"
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        return {"method": self.method, "dataset": self.dataset, "bits": self.bits, "seed": self.seed}
 
     @property
     def folder(self) -> Path:
@@ -65,9 +77,68 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
 
 def run_params(run: Run) -> dict:
     """All that a user chose for a run, as logged: which run it is, and its recipe."""
-    identity = {"method": run.method, "dataset": run.dataset, "bits": run.bits, "seed": run.seed}
-    return {**identity, **run.recipe.model_dump(mode="json")}
+    return {**run.identity, **run.recipe.model_dump(mode="json")}
 
 
 def params_digest(run: Run) -> str:
     return value_digest(run_params(run))
+
+
+def write_marker(path: Path, reason: str) -> None:
+    """A safetensors file without tensors: it stands where a skipped run's model or codes would be, and says why."""
+    with whole(path) as temporary:
+        save_file({}, temporary, metadata={"skipped": reason})
+
+
+def skipped(path: Path) -> str | None:
+    """Why the run that left this safetensors file was skipped; None if it was not.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("skipped")
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"This file is not there or is not whole ({error}).",
+            where=path,
+            mend="run the stage before this one: dvc repro",
+        ) from None
+
+
+def write_skipped(run: Run, reason: str, mlflow_run_id: str) -> None:
+    """What training leaves of a skipped run: markers for its tensors, a history of no iterations, train.json."""
+    from hashrepro.methods.base import load_method  # torch and timm: stages that train nothing do without
+
+    kind = load_method(run.method)
+    for name in ("model", "learned"):
+        write_marker(run.folder / f"{name}.safetensors", reason)
+    with whole(run.folder / "history.csv") as path:
+        path.write_text("iteration\n")
+    about = {
+        **run.identity,
+        "method_title": kind.TITLE,
+        "paper": kind.PAPER,
+        "params_digest": params_digest(run),
+        "mlflow_run_id": mlflow_run_id,
+        "skipped": reason,
+    }
+    write_json(run.folder / "train.json", about)
+
+
+def skip(run: Run, reason: str) -> None:
+    """In place of training a run whose parts do not fit together: say why, write markers, leave an MLflow run.
+
+    The run in the tracking store is at once a finished one, so that the report from the store says why, too.
+    """
+    reason = " ".join(reason.split())
+    print(f"{run.key} is skipped: {reason}")
+    tracking = Tracking(ROOT, run.settings.suite.name)
+    digest = params_digest(run)
+    tags = {name: str(value) for name, value in run.identity.items()}
+    run_id = tracking.start(run.key, digest, {**tags, "params_digest": digest}, run_params(run))
+    write_skipped(run, reason, run_id)
+    tracking.log_files(run_id, "", run.folder / "train.json")
+    tracking.tag(run_id, skipped=reason, trained="skipped", evaluated="yes")
+    tracking.end(run_id)

@@ -2,14 +2,15 @@
 
 reads  runs/<suite>/<run>/{model,learned}.safetensors, data/processed/DATASET
 writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network, of a
-       sample; query and learned codes as they were when the test score was best), encode.json (time)
+       sample; query and learned codes as they were when the test score was best), encode.json (time);
+       of a skipped run, markers that say why
 """
 
 import time
 
 import numpy as np
 import torch
-from common import Run, stage
+from common import Run, skipped, stage, write_marker
 from machine import prepare
 from processed import open_dataset
 from safetensors.torch import load_file
@@ -24,6 +25,11 @@ from hashrepro.seeds import stream
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
+    if reason := skipped(run.folder / "model.safetensors"):
+        print(f"{run.key} is skipped: {reason}")
+        write_marker(run.folder / "codes.safetensors", reason)
+        write_json(run.folder / "encode.json", {"skipped": reason})
+        return
     device = prepare(run.settings.machine)
     catalog, cache = open_dataset(run.dataset)
     recipe, classes = run.recipe, catalog.labels.shape[1]

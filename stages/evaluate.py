@@ -1,11 +1,12 @@
 """evaluate SUITE_FILE METHOD DATASET BITS SEED: from codes to numbers, curves and a gallery.
 
 reads  runs/<suite>/<run>/codes.safetensors, data/processed/DATASET, params.yaml: evaluate
-writes metrics.json (the headline numbers), scores.json (every convention), curves/*.csv, gallery/
+writes metrics.json (the headline numbers), scores.json (every convention), curves/*.csv, gallery/;
+       of a skipped run no numbers, but why
 """
 
 import numpy as np
-from common import ROOT, Run, stage
+from common import ROOT, Run, skipped, stage
 from processed import open_dataset
 
 from hashrepro.errors import UserError
@@ -14,7 +15,7 @@ from hashrepro.reporting.gallery import make_gallery
 from hashrepro.reporting.records import flat_metrics, write_evaluation
 from hashrepro.retrieval.codes import random_codes, read_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention
-from hashrepro.retrieval.scores import evaluate_codes, first_hits
+from hashrepro.retrieval.scores import evaluate_codes, first_hits, searched_rows
 from hashrepro.seeds import stream
 from hashrepro.tracking import Tracking
 
@@ -34,6 +35,10 @@ PAIRS = {
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
+    if reason := skipped(run.folder / "codes.safetensors"):
+        print(f"{run.key} is skipped: {reason}")
+        write_evaluation(run.folder, {}, {"skipped": reason}, {}, None)
+        return
     settings = run.settings.evaluate
     catalog, cache = open_dataset(run.dataset)
     codes, header = read_codes(run.folder / "codes.safetensors")
@@ -49,14 +54,17 @@ def main(*arguments: str) -> None:
     codes["query_random"] = random_codes(len(query_rows), run.bits, rng)
     codes["random"] = random_codes(len(database_rows), run.bits, rng)
 
+    uncoded = header.get("uncoded", "rank")
     reference = convention(header["reference"], run.block.top_k)
     scores, curves = {}, {}
     floor = np.array(header["untrained_rows"].split(), dtype=np.int64)
     for (selected, database), (query, base) in PAIRS.items():
         labels = database_labels[floor] if database == "untrained" else database_labels
+        searched = searched_rows(codes[base], uncoded)
+        labels = labels[searched]
         values, frames = evaluate_codes(
             codes[query],
-            codes[base],
+            codes[base][searched],
             query_labels,
             labels,
             precision_at=[n for n in settings.precision_at if n <= len(labels)],
@@ -64,6 +72,7 @@ def main(*arguments: str) -> None:
             reference=reference,
             threads=run.settings.machine.threads,
         )
+        values["uncoded"] = float((~codes[base].coded).sum())  # counted even if they are not searched
         scores.setdefault(selected, {})[database] = values
         if selected == "last":
             curves |= {(database, name): frame for name, frame in frames.items()}
@@ -71,10 +80,12 @@ def main(*arguments: str) -> None:
     gallery = None
     if settings.gallery_queries:
         chosen = gallery_queries(query_labels, settings.gallery_queries)
-        hits, distances = first_hits(codes["query"], codes["learned"], chosen, settings.gallery_hits)
+        searched = searched_rows(codes["learned"], uncoded)
+        learned = codes["learned"][searched]
+        hits, distances = first_hits(codes["query"], learned, chosen, settings.gallery_hits)
         gallery = make_gallery(
             query_rows[chosen],
-            database_rows[hits],
+            database_rows[searched[hits]],
             distances,
             catalog.labels,
             catalog.ids,

@@ -6,6 +6,7 @@ writes reports/: index.html, results.{md,csv,tex}, scores.csv, figures/, plots/
 
 import argparse
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -24,9 +25,28 @@ from hashrepro.tracking import Tracking
 FILES = ("scores.json", "train.json", "encode.json", "history.csv", "curves", "gallery")
 
 
-def complete(record: RunRecord, folder: Path) -> RunRecord:
+@dataclass
+class Findings:
+    """What there is to report of a grid: the runs that were scored, and why others were skipped."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # key of the run -> reason
+    titles: dict[str, str] = field(default_factory=dict)  # method of a skipped run -> its title
+
+    def add(self, folder: Path, key: str) -> RunRecord | None:
+        """Read the run `key` from a suite's folder; its record, or None if it was skipped."""
+        train = read_json(folder / key / "train.json")
+        if "skipped" in train:
+            self.skipped[key] = train["skipped"]
+            self.titles[train["method"]] = train["method_title"]
+            return None
+        record = complete(load_record(folder, key), train, read_json(folder / key / "encode.json"))
+        self.records.append(record)
+        return record
+
+
+def complete(record: RunRecord, train: dict, encode: dict) -> RunRecord:
     """The record with the provenance that training and encoding left beside the scores."""
-    train, encode = read_json(folder / "train.json"), read_json(folder / "encode.json")
     seconds = {"train": train.pop("seconds"), "encode": encode["seconds"]}
     record.about = {
         **train,
@@ -37,37 +57,33 @@ def complete(record: RunRecord, folder: Path) -> RunRecord:
     return record
 
 
-def records_from_runs(settings: Settings) -> list[RunRecord]:
+def findings_from_runs(settings: Settings) -> Findings:
     """The runs of the grid that DVC has built."""
-    records = []
+    findings = Findings()
     for cell in settings.grid.runs():
         run = Run(settings, *cell)
         if (run.folder / "scores.json").exists():
-            records.append(complete(load_record(run.folder.parent, run.key), run.folder))
-    return records
+            findings.add(run.folder.parent, run.key)
+    return findings
 
 
-def records_from_store(settings: Settings) -> list[RunRecord]:
+def findings_from_store(settings: Settings) -> Findings:
     """The newest tracked run of every cell whose parameters are those of params.yaml; scores from its metrics."""
     runs = {Run(settings, *cell).key: Run(settings, *cell) for cell in settings.grid.runs()}
-    tracking, records = Tracking(ROOT, settings.suite.name), {}
+    tracking, findings, seen = Tracking(ROOT, settings.suite.name), Findings(), set()
     for tracked in tqdm(tracking.finished_runs(), desc="tracked runs", leave=False):
         key = tracked.data.tags["hashrepro.run"]
-        if (
-            key not in runs
-            or key in records
-            or tracked.data.tags["params_digest"] != params_digest(runs[key])
-        ):
+        if key not in runs or key in seen or tracked.data.tags["params_digest"] != params_digest(runs[key]):
             continue
+        seen.add(key)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / settings.suite.name / key
             folder.mkdir(parents=True)
             for name in FILES:
                 tracking.download(tracked.info.run_id, name, folder)
-            record = complete(load_record(folder.parent, key), folder)
-        record.scores = nested(tracked.data.metrics, record.scores)
-        records[key] = record
-    return list(records.values())
+            if record := findings.add(folder.parent, key):
+                record.scores = nested(tracked.data.metrics, record.scores)
+    return findings
 
 
 def published_figures(settings: Settings) -> pd.DataFrame:
@@ -101,8 +117,9 @@ def main(*arguments: str) -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     settings = load_settings(ROOT, options.file)
-    records = records_from_store(settings) if options.from_mlflow else records_from_runs(settings)
-    if not records:
+    findings = findings_from_store(settings) if options.from_mlflow else findings_from_runs(settings)
+    records, skipped = findings.records, findings.skipped
+    if not records and not skipped:
         raise UserError(
             "There is no finished run to report.",
             where="the tracking store" if options.from_mlflow else f"runs/{settings.suite.name}",
@@ -114,11 +131,14 @@ def main(*arguments: str) -> None:
         tuple(settings.grid.datasets),
         tuple(settings.grid.bits),
         tuple(settings.grid.seeds),
+        skipped,
     )
     destination = ROOT / (options.out or settings.suite.reports)
-    facts = {"notes": [line.removeprefix("- ") for line in untrained(records)]}
+    notes = [line.removeprefix("- ") for line in untrained(records)]
+    facts = {"notes": notes, "titles": findings.titles}
     write_report(records, grid, destination, published_figures(settings), facts)
-    print(f"{len(records)} of {len(settings.grid.runs())} runs reported: {destination / 'index.html'}")
+    left_out = f", {len(skipped)} skipped" if skipped else ""
+    print(f"{len(records)} of {len(grid.keys)} runs reported{left_out}: {destination / 'index.html'}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,18 @@
 """hashrepro: build, look at and check the results of this repository. Run it anywhere inside the repository."""
 
 import argparse
+import difflib
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hashrepro.errors import UserError
+
+if TYPE_CHECKING:
+    from hashrepro.settings import Settings
 
 EPILOGUE = """
 examples:
@@ -16,6 +22,7 @@ examples:
   hashrepro show                      print the table of results
   hashrepro report --from-mlflow      rebuild the report from the tracking store alone
   hashrepro check                     check params.yaml before anything runs
+  hashrepro keys semicon              list every key of SEMICON's recipe
   hashrepro data                      list the data sets, their terms and their state on this machine
   hashrepro ui                        compare runs in the MLflow UI, on 127.0.0.1
 """
@@ -44,34 +51,74 @@ def run(*command: str, root: Path) -> int:
 
 def repro(arguments: argparse.Namespace, root: Path) -> int:
     check(arguments, root)
+    options = ["--force"] if arguments.force else []
     if arguments.workers > 1:
         from hashrepro.scheduler import repro_in_parallel
         from hashrepro.settings import load_settings
 
         threads = load_settings(root, arguments.params).machine.threads
-        if code := repro_in_parallel(root, arguments.targets, arguments.workers, threads):
+        if code := repro_in_parallel(
+            root, arguments.targets, arguments.workers, threads, force=arguments.force
+        ):
             return code
-    options = ["--force"] if arguments.force else []
+        options = []  # all that was to be forced has run: DVC only confirms that nothing is left to do
     # waiting for DVC's lock: a `dvc status` in another window must not fail a run that has just finished
     return run("dvc", "--wait-for-lock", "repro", *options, *arguments.targets, root=root)
 
 
 def check(arguments: argparse.Namespace, root: Path) -> int:
+    """Check all values; print what is allowed but worth knowing, before a build only what concerns it."""
     from hashrepro.datasets.base import load_reader, parse_options
     from hashrepro.settings import load_settings
 
     settings = load_settings(root, arguments.params)
     for name, block in settings.datasets.items():
         parse_options(name, load_reader(block.reader), block.options)
-    for method, recipes in settings.train.items():
-        for dataset in recipes:
-            settings.dataset(dataset)
-            settings.recipe(method, dataset)
-    for method, dataset, _, _ in settings.grid.runs():
+    for dataset in settings.grid.datasets:
         settings.dataset(dataset)
-        settings.recipe(method, dataset)
-    print(f"params.yaml is in order: {len(settings.grid.runs())} runs in the suite {settings.suite.name}.")
+    used = [(method, dataset) for method in settings.grid.methods for dataset in settings.grid.datasets]
+    there = [(method, dataset) for method, recipes in settings.train.items() for dataset in recipes]
+    recipes = {pair: settings.recipe(*pair) for pair in dict.fromkeys([*used, *there])}
+    building = arguments.command == "repro"
+    for method, dataset in used if building else recipes:
+        for warning in recipes[method, dataset].warnings():
+            print(f"train.{method}.{dataset}: {warning}")
+    if (names := without_block(settings)) and not building:
+        print(f"recipes for data sets without a block: {', '.join(names)}")
+    skipped = misfits(settings)
+    for (method, dataset, bits), reason in skipped.items():
+        print(f"{method} on {dataset} with {bits} bits will be skipped: {reason}")
+    runs = len(settings.grid.runs())
+    left_out = len(skipped) * len(settings.grid.seeds)
+    print(
+        f"params.yaml is in order: {runs} runs in the suite {settings.suite.name}"
+        + (f", {left_out} of them to be skipped." if left_out else ".")
+    )
     return 0
+
+
+def without_block(settings: "Settings") -> list[str]:
+    """The data sets that have recipes but no block, each with the data set that it may be a misspelling of."""
+    names = sorted({dataset for recipes in settings.train.values() for dataset in recipes})
+    close = {name: difflib.get_close_matches(name, settings.datasets, n=1) for name in names}
+    return [
+        f"{name} (a misspelling of {close[name][0]}?)" if close[name] else name
+        for name in names
+        if name not in settings.datasets
+    ]
+
+
+def misfits(settings: "Settings") -> dict[tuple[str, str, int], str]:
+    """(method, data set, bits) -> why, of the cells of the grid whose parts do not fit together."""
+    from hashrepro.methods.base import load_method
+
+    grid = settings.grid
+    cells = itertools.product(grid.methods, grid.datasets, grid.bits)
+    reasons = {
+        (method, dataset, bits): load_method(method).incompatible(settings.recipe(method, dataset), bits)
+        for method, dataset, bits in cells
+    }
+    return {cell: reason for cell, reason in reasons.items() if reason}
 
 
 def report(arguments: argparse.Namespace, root: Path) -> int:
@@ -108,6 +155,26 @@ def data(arguments: argparse.Namespace, root: Path) -> int:
             f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}"
         )
         print(f"    source  {source}\n    home    {reader.HOME}\n    terms   {reader.TERMS}")
+    return 0
+
+
+def keys(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.deviations import keys as keys_of
+    from hashrepro.methods.base import load_method
+
+    for key, default, meaning in keys_of(load_method(arguments.method).Recipe):
+        print(f"{key}: {default or '(must be given)'}\n    {meaning}")
+    return 0
+
+
+def deviations(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.deviations import catalogue, page, read_effects
+    from hashrepro.files import whole
+
+    path = root / "docs" / "deviations.md"
+    with whole(path) as temporary:
+        temporary.write_text(page(catalogue(), read_effects(root / "docs" / "effects.csv")), encoding="utf-8")
+    print(path)
     return 0
 
 
@@ -164,7 +231,16 @@ def parser() -> argparse.ArgumentParser:
         "--from-mlflow", action="store_true", help="from the tracking store alone, not from runs/"
     )
     sub.add_argument("--out", metavar="DIR", help="folder to write to")
-    command("check", check, "check every value of params.yaml, every reader's options and every recipe")
+    command(
+        "check",
+        check,
+        "check every value of params.yaml, every reader's options and every recipe; say what will be skipped",
+    )
+    sub = command("keys", keys, "list every key of a method's recipe, with its default and meaning")
+    sub.add_argument("method", help="for example semicon")
+    command(
+        "deviations", deviations, "write docs/deviations.md from what the code declares and docs/effects.csv"
+    )
     command("data", data, "list the data sets: source, terms, state")
     sub = command("ui", ui, "open the MLflow UI on 127.0.0.1")
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")

@@ -8,20 +8,21 @@ import os
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import chdir
 from pathlib import Path
 
 import networkx
 from tqdm import tqdm
 
 
-def stale_stages(root: Path, targets: list[str]) -> dict[str, set[str]]:
+def stale_stages(root: Path, targets: list[str], force: bool = False) -> dict[str, set[str]]:
     """Addresses of the stages that must run for `targets`, in an order that works, each with those it waits for.
 
-    A stage must run if DVC finds it changed or if one that it depends on must run.
+    A stage must run if DVC finds it changed or if one that it depends on must run; with `force` all must.
     """
     from dvc.repo import Repo
 
-    with Repo(str(root)) as repo:
+    with chdir(root), Repo() as repo:  # DVC reads targets relative to the working folder
         graph = repo.index.graph  # an edge u -> v: u depends on v
         wanted = set()
         for target in targets or ["dvc.yaml"]:
@@ -29,7 +30,7 @@ def stale_stages(root: Path, targets: list[str]) -> dict[str, set[str]]:
                 wanted |= {stage} | networkx.descendants(graph, stage)
         part = graph.subgraph(wanted)
         with repo.lock:
-            changed = {stage for stage in part if stage.changed()}
+            changed = {stage for stage in part if force or stage.changed()}
         stale = changed | {above for stage in changed for above in networkx.ancestors(part, stage)}
         order = reversed(list(networkx.topological_sort(part)))
         return {
@@ -72,13 +73,15 @@ def run_all(stages: dict[str, set[str]], run: Callable[[str], bool], workers: in
     return state
 
 
-def repro_in_parallel(root: Path, targets: list[str], workers: int, threads: int) -> int:
+def repro_in_parallel(root: Path, targets: list[str], workers: int, threads: int, force: bool = False) -> int:
     """`dvc repro` of `targets` with `workers` stages at a time, which share `threads` CPU threads; the exit code.
 
+    With `force`, as with DVC's own, stages run that are up to date, too, each once.
     What a stage prints goes to work/logs/<stage>.log; that of a failed one is shown at the end.
     """
     logs = root / "work" / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    options = ["--single-item", *(["--force"] if force else [])]
     environment = {**os.environ, "HASHREPRO_THREADS": str(max(1, threads // workers))}
 
     def log_of(stage: str) -> Path:
@@ -86,11 +89,11 @@ def repro_in_parallel(root: Path, targets: list[str], workers: int, threads: int
 
     def run(stage: str) -> bool:
         # waiting for the lock: another dvc command must not fail a training that has just ended
-        command = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
+        command = ["dvc", "--wait-for-lock", "repro", *options, stage]
         with open(log_of(stage), "w") as log:
             return subprocess.call(command, cwd=root, env=environment, stdout=log, stderr=log) == 0
 
-    state = run_all(stale_stages(root, targets), run, workers)
+    state = run_all(stale_stages(root, targets, force), run, workers)
     failed = [stage for stage, end in state.items() if end == "failed"]
     for stage in failed:
         print(f"\n{stage} failed; the end of {log_of(stage)}:\n{log_of(stage).read_text()[-3000:]}")

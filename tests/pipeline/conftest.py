@@ -113,6 +113,8 @@ def shrink(values: dict) -> None:
     values["train"] = {
         method: {name: dict(TINY) for name in ("fashion", "birds")} for method in values["grid"]["methods"]
     }
+    # two samples of 12 cannot reach all of 40 database images
+    values["train"]["schn_tomm"]["fashion"]["unsampled"] = "drop"
     values["report"] = {"published": {"birds": ["CUB200-2011"]}}
     values["evaluate"] |= {"precision_at": [1, 5, 10], "gallery_queries": 3, "gallery_hits": 5}
 

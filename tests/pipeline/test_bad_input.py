@@ -61,6 +61,13 @@ def test_stage_before_its_input(wrong):
     assert "mend:  dvc repro data/dvc.yaml:preprocess@birds" in output
 
 
+def test_encoding_before_training(wrong):
+    output = wrong("python", "stages/encode.py", "params.yaml", "adsh", "birds", "12", "0")
+    assert "This file is not there or is not whole" in output
+    assert "adsh-birds-12-s0/model.safetensors" in output
+    assert "dvc repro" in output
+
+
 def test_wrong_counts(wrong, space):
     def change(values):
         del values["datasets"]["birds"]["options"]["expect_classes"]

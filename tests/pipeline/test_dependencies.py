@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
-# Plumbing: where files are, how errors look, what is logged. It decides no number.
-PLUMBING = {"__init__", "errors", "files", "settings", "tracking"}
+# Plumbing: where files are, how errors look, what is logged, how options are documented. It decides no number.
+PLUMBING = {"__init__", "errors", "files", "option", "settings", "tracking"}
 METHODS = ("adsh", "semicon", "schn", "schn_tomm")
 
 

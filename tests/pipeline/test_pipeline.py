@@ -39,6 +39,15 @@ def test_everything_is_written(built):
     assert list((built.root / "work" / "quickstart").glob("*/checkpoint*")) == []
 
 
+def test_database_images_without_a_code_are_counted_and_dropped_where_the_recipe_says_so(built):
+    folder = built.root / "runs" / "quickstart" / "schn_tomm-fashion-12-s0"
+    uncoded = json.loads((folder / "scores.json").read_text())["scores"]["last"]["learned"]["uncoded"]
+    assert 40 - 2 * 12 <= uncoded <= 40 - 12
+    for database, searched in (("learned", 40 - uncoded), ("network", 40)):
+        with open(folder / "curves" / f"{database}-precision_at.csv") as file:
+            assert max(int(row["n"]) for row in csv.DictReader(file)) == searched
+
+
 def test_again_there_is_nothing_to_do(built):
     assert "up to date" in built.run("dvc", "repro")
     assert executed(built.run("dvc", "repro")) == set()
@@ -50,6 +59,10 @@ def test_dvc_shows_metrics_and_plots(built):
 
 
 def test_the_report_comes_out_of_the_tracking_store_alone(built):
+    assert_same_report_from_the_store(built)
+
+
+def assert_same_report_from_the_store(built):
     built.run("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
     for name in ("results.md", "results.csv", "results.tex", "index.html"):
         assert (built.root / "reports-mlflow" / name).read_bytes() == (
@@ -95,3 +108,27 @@ def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built):
     }
     again = built.run("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
     assert "adsh-birds-12-s0" in (built.root / "reports-mlflow" / "index.html").read_text(), again
+
+
+def test_what_does_not_fit_together_is_skipped_with_its_reason(built):
+    def change(values):
+        values["grid"] |= {"methods": ["semicon"], "datasets": ["birds"], "bits": [4, 12]}
+
+    built.edit(change)
+    reason = "4 bits cannot be shared between one global and 3 local parts"
+    log = built.run("hashrepro", "repro")
+    assert f"semicon on birds with 4 bits will be skipped: {reason}" in log
+    assert f"semicon-birds-4-s0 is skipped: {reason}" in log
+    assert executed(log) == {
+        *(f"{stage}@semicon-birds-4-0" for stage in ("train", "encode", "evaluate")),
+        "report",
+    }
+    assert executed(built.run("dvc", "repro")) == set()
+    with open(built.root / "reports" / "results.csv") as file:
+        skipped, scored = csv.DictReader(file)
+    assert (skipped["map"], skipped["skipped"]) == ("skipped", reason)
+    assert 0 < float(scored["map"]) <= 1
+    assert scored["skipped"] == ""
+    for name in ("results.md", "results.tex", "index.html"):
+        assert f"[1] skipped: {reason}" in (built.root / "reports" / name).read_text()
+    assert_same_report_from_the_store(built)

@@ -29,11 +29,100 @@ def test_check_finds_the_repository_above_and_counts_its_runs(clone, capsys):
     assert "8 runs in the suite quickstart" in capsys.readouterr().out
 
 
-def test_check_names_a_cell_without_a_recipe(clone, capsys):
-    path = clone / "params.yaml"
-    path.write_text(path.read_text().replace("datasets: [fashion]", "datasets: [fashion, cub]"))
+@pytest.fixture
+def edited(clone):
+    """A function: replace one text of params.yaml."""
+
+    def edit(old: str, new: str) -> None:
+        path = clone / "params.yaml"
+        text = path.read_text()
+        assert text.count(old) == 1
+        path.write_text(text.replace(old, new))
+
+    return edit
+
+
+def test_check_names_a_cell_without_a_recipe(edited, capsys):
+    edited("\ndatasets:\n", "\ndatasets:\n  lonely: {reader: fashion_mnist, resize: 48, crop: 48}\n")
+    edited("datasets: [fashion]", "datasets: [fashion, lonely]")
     assert main(["check"]) == 2
-    assert "There is no recipe for schn on cub." in capsys.readouterr().err
+    assert "There is no recipe for adsh on lonely." in capsys.readouterr().err
+
+
+def test_check_says_what_will_be_skipped_and_why(edited, capsys):
+    edited("bits: [12, 48] ", "bits: [5, 12] ")
+    edited("seeds: [0] ", "seeds: [0, 1] ")
+    assert main(["check"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (skipped,) = [line for line in lines if "skipped:" in line]
+    assert skipped.startswith("semicon on fashion with 5 bits will be skipped: 5 bits cannot be shared")
+    assert lines[-1] == "params.yaml is in order: 16 runs in the suite quickstart, 2 of them to be skipped."
+
+
+def test_check_warns_of_what_a_recipe_asks_for_in_vain(edited, capsys):
+    edited("    fashion: &schn_fashion ", "    fashion: &schn_fashion\n      milestones: [3, 4] ")
+    assert main(["check"]) == 0
+    warnings = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("train.schn.fashion")
+    ]
+    assert warnings == [
+        "train.schn.fashion: milestone 4 of 4 iterations never takes effect",
+        "train.schn.fashion_tuning: milestone 4 of 4 iterations never takes effect",
+    ]
+
+
+def test_check_allows_recipes_for_data_sets_to_come(edited, capsys):
+    edited(
+        "    fashion_tuning: *schn_fashion\n",
+        "    fashion_tunning: *schn_fashion\n    to_come: *schn_fashion\n",
+    )
+    assert main(["check"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "without a block" in line]
+    title, names = line.split(": ", 1)
+    assert title == "recipes for data sets without a block"
+    assert {"fashion_tunning (a misspelling of fashion_tuning?)", "to_come"} <= set(names.split(", "))
+    assert "cub" not in names.split(", ")
+
+
+def test_check_still_reads_recipes_for_data_sets_to_come(edited, capsys):
+    edited("    fashion_tuning: *schn_fashion\n", "    to_come: {backbone: lite0, gama: 10}\n")
+    assert main(["check"]) == 2
+    assert "train.schn.to_come.gama" in capsys.readouterr().err
+
+
+@pytest.fixture
+def started(clone, monkeypatch):
+    """What `repro` would start: ("scheduler", its keywords) or ("dvc", its words)."""
+    calls = []
+
+    def scheduler(root, targets, workers, threads, force):
+        calls.append(("scheduler", {"targets": targets, "workers": workers, "force": force}))
+        return 0
+
+    monkeypatch.setattr("hashrepro.scheduler.repro_in_parallel", scheduler)
+    monkeypatch.setattr("hashrepro.cli.run", lambda *words, root: calls.append(("dvc", words)) or 0)
+    return calls
+
+
+def test_repro_forces_in_one_place_only(started):
+    assert main(["repro", "--force", "report"]) == 0
+    assert started == [("dvc", ("dvc", "--wait-for-lock", "repro", "--force", "report"))]
+    started.clear()
+    assert main(["repro", "--force", "--workers", "2", "report"]) == 0
+    assert started == [
+        ("scheduler", {"targets": ["report"], "workers": 2, "force": True}),
+        ("dvc", ("dvc", "--wait-for-lock", "repro", "report")),
+    ]
+
+
+def test_repro_warns_only_of_what_it_builds(started, capsys, edited):
+    edited("    fashion: &schn_fashion ", "    fashion: &schn_fashion\n      milestones: [4] ")
+    edited("    fashion_tuning: *schn_fashion\n", "    to_come: *schn_fashion\n")
+    assert main(["repro"]) == 0
+    output = capsys.readouterr().out
+    warnings = [line for line in output.splitlines() if line.startswith("train.")]
+    assert warnings == ["train.schn.fashion: milestone 4 of 4 iterations never takes effect"]
+    assert "without a block" not in output
 
 
 def test_show_before_there_are_results(clone, capsys):

@@ -27,7 +27,6 @@ def test_every_recipe_of_the_project_is_valid(edited):
     settings = edited()
     for method, recipes in settings.train.items():
         for dataset in recipes:
-            settings.dataset(dataset)
             settings.recipe(method, dataset)
     assert len(settings.grid.runs()) == 8
 
@@ -38,7 +37,10 @@ def test_unknown_key_names_line_and_suggestion(edited):
     assert "Unknown key 'treads'. Did you mean 'threads'?" in error.value.what
     assert "params.yaml:" in str(error.value.where)
     assert "machine.treads" in str(error.value.where)
-    assert error.value.mend == "remove it, or use one of: device, threads, workers"
+    assert (
+        error.value.mend
+        == "remove it, or use one of: checkpoint_minutes, device, processes, threads, workers"
+    )
 
 
 def test_unknown_key_of_a_data_set(edited):
@@ -85,8 +87,8 @@ def test_unknown_method_data_set_and_recipe(edited):
     with pytest.raises(UserError, match="no method called 'adhs'") as error:
         settings.recipe("adhs", "fashion")
     assert "adsh, schn, schn_tomm, semicon" in error.value.mend
-    with pytest.raises(UserError, match="no recipe for semicon on cifar10"):
-        settings.recipe("semicon", "cifar10")
+    with pytest.raises(UserError, match="no recipe for semicon on gloves"):
+        settings.recipe("semicon", "gloves")
 
 
 def test_a_suite_file_is_laid_over(edited, tmp_path):

@@ -89,6 +89,8 @@ def page(
     score_names = [c for c in scores.columns if c not in tables.RUN_COLUMNS]
     galleries = _galleries(records)
     resource = environment.loader.get_source
+    headline = {dataset: view.headline(records, grid, dataset) for dataset in grid.datasets}
+    cells = [cell for rows in headline.values() for row in rows for cell in row]
     return environment.get_template("page.html.jinja").render(
         css=Markup(resource(environment, "page.css")[0]),
         js=Markup(resource(environment, "page.js")[0]),
@@ -96,7 +98,8 @@ def page(
         facts=facts,
         records=records,
         names=names,
-        headline={dataset: view.headline(records, grid, dataset) for dataset in grid.datasets},
+        headline=headline,
+        footnotes=tables.footnotes(cell.skipped for cell in cells),
         first={
             dataset: next((r for r in records if r.dataset == dataset), None) for dataset in grid.datasets
         },
@@ -121,7 +124,8 @@ def write_report(
     Writes index.html, results.{md,csv,tex}, scores.csv, figures/*.svg and plots/*.csv.
 
     Args:
-        records: runs of the grid, in any order; runs of the grid that are missing are shown as "not run".
+        records: runs of the grid, in any order; runs of the grid that are missing are shown as "not run", or as
+            "skipped" with the reason that the grid has for it.
         grid: what the suite consists of.
         destination: folder; made where there is none.
         published: figures of papers as `read_published` gives them, or None.
@@ -136,9 +140,10 @@ def write_report(
     results = tables.results_table(records, grid)
     names = view.page_names(records, grid, (facts or {}).get("titles"))
     shown = tables.display_table(results, names)
-    _write(destination / "results.md", f"{tables.to_markdown(shown)}\n{tables.legend(records)}")
+    notes = tables.footnotes(results["skipped"])
+    _write(destination / "results.md", f"{tables.to_markdown(shown, notes)}\n{tables.legend(records)}")
     _write(destination / "results.csv", tables.to_csv(results))
-    _write(destination / "results.tex", tables.to_latex(shown))
+    _write(destination / "results.tex", tables.to_latex(shown, notes))
     _write(
         destination / "scores.csv",
         tables.scores_table(records, grid).to_csv(index=False, lineterminator="\n"),

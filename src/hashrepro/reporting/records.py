@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -47,13 +48,17 @@ Curves = dict[tuple[str, str], pd.DataFrame]
 
 @dataclass(frozen=True)
 class Grid:
-    """The runs that a suite consists of: every method on every data set, code length (bits) and seed."""
+    """The runs that a suite consists of: every method on every data set, code length (bits) and seed.
+
+    `skipped` has the reason, by key, of each run that cannot be because its parts do not fit together.
+    """
 
     suite: str
     methods: tuple[str, ...]
     datasets: tuple[str, ...]
     bits: tuple[int, ...]
     seeds: tuple[int, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[str]:
@@ -123,8 +128,13 @@ def headline_metrics(scores: Scores) -> dict[str, float]:
 def write_evaluation(
     folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None
 ) -> None:
-    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`."""
+    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`.
+
+    Both folders are made even if nothing goes into them: DVC misses an output that is not there.
+    """
     folder = Path(folder)
+    for name in ("curves", "gallery"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", headline_metrics(scores))
     write_json(folder / "scores.json", {"scores": scores, "about": about})
     for (database, curve), frame in curves.items():
@@ -138,7 +148,7 @@ def load_record(folder: Path, key: str) -> RunRecord:
     """Read the run `key` from a suite's folder, ``runs/<suite>``.
 
     Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``,
-    ``<key>/curves/<database>-<curve>.csv`` and, where there is one, ``<key>/gallery/``.
+    ``<key>/curves/<database>-<curve>.csv`` and, where it is not empty, ``<key>/gallery/``.
 
     Raises:
         UserError: the key is malformed, or a file is missing, damaged or lacks its columns.
@@ -158,7 +168,7 @@ def load_record(folder: Path, key: str) -> RunRecord:
             tuple(path.stem.split("-", 1)): pd.read_csv(path)
             for path in sorted((run / "curves").glob("*-*.csv"))
         }
-        gallery = read_gallery(run / "gallery") if (run / "gallery").is_dir() else None
+        gallery = read_gallery(run / "gallery") if any((run / "gallery").glob("*")) else None
         scores, about = stored["scores"], stored["about"]
         history["iteration"]
     except FileNotFoundError as error:

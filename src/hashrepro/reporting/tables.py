@@ -1,15 +1,20 @@
 """From records to tables: one row a method, data set and code length; mean and spread over seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
-from hashrepro.reporting.records import MEASURES, Grid, RunRecord, in_order
+from hashrepro.reporting.records import MEASURES, Grid, RunRecord, in_order, run_key
 
 NOT_RUN = "not run"
+SKIPPED = "skipped"
 NOT_COMPUTED = "–"
 RUN_COLUMNS = ["run", "dataset", "method", "bits", "seed", "selected", "database"]
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 def titles(records: list[RunRecord], kind: str) -> dict[str, str]:
@@ -61,11 +66,23 @@ def legend(records: list[RunRecord]) -> str:
     )
 
 
+def skip_reason(grid: Grid, dataset: str, method: str, bits: int) -> str:
+    """Why the runs of a cell were skipped; empty if none was."""
+    keys = [run_key(method, dataset, bits, seed) for seed in grid.seeds]
+    return "; ".join(dict.fromkeys(grid.skipped[key] for key in keys if key in grid.skipped))
+
+
+def footnotes(reasons: Iterable[str]) -> dict[str, int]:
+    """Each distinct reason of skipped cells -> the number of its footnote, from 1; an empty one is none."""
+    return {reason: number for number, reason in enumerate(dict.fromkeys(filter(None, reasons)), start=1)}
+
+
 def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
     """The suite's results as numbers: a row a data set × method × bits of the grid, run or not.
 
     Columns: `dataset`, `method`, `bits`, `runs` (seeds that were run), `seeds` (seeds in the grid), `keys` (of
-    those runs) and `commits` (that they were run at; "+" marks uncommitted changes), then for
+    those runs), `commits` (that they were run at; "+" marks uncommitted changes) and `skipped` (why a cell
+    without runs cannot have any; else empty), then for
     each measure its mean and, under `<measure>_sd`, its sample standard deviation over seeds, as fractions;
     NaN where a score was not computed or the cell was not run (`runs` 0).
     """
@@ -78,6 +95,7 @@ def results_table(records: list[RunRecord], grid: Grid) -> pd.DataFrame:
                 row = {"dataset": dataset, "method": method, "bits": bits}
                 row |= {"runs": len(runs), "seeds": len(grid.seeds)}
                 row |= {"keys": " ".join(r.key for r in runs), "commits": commits(runs)}
+                row["skipped"] = "" if runs else skip_reason(grid, dataset, method, bits)
                 for measure in MEASURES:
                     values = [r.score(measure.score, measure.database, measure.selected) for r in runs]
                     mean, deviation = spread([value for value in values if value is not None])
@@ -106,11 +124,14 @@ def percent(mean: float, deviation: float = np.nan) -> str:
 
 
 def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> pd.DataFrame:
-    """`results_table` in words and percentages; a cell that was not run says so.
+    """`results_table` in words and percentages; a cell that was not run or was skipped says so.
 
+    A skipped cell carries the number of its reason among the `footnotes` of the table's column `skipped`.
     `names` maps names of methods and data sets to their titles. Measures that no run has are left out.
     """
     names = names or {}
+    notes = footnotes(table["skipped"])
+    gaps = [f"{SKIPPED} [{notes[reason]}]" if reason else NOT_RUN for reason in table["skipped"]]
     shown = pd.DataFrame(
         {
             "data set": [names.get(name, name) for name in table["dataset"]],
@@ -124,9 +145,9 @@ def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> p
     for number, measure in enumerate(MEASURES):
         if number == 0 or table[measure.column].notna().any():
             shown[measure.title] = [
-                percent(mean, deviation) if runs else NOT_RUN
-                for runs, mean, deviation in zip(
-                    table["runs"], table[measure.column], table[f"{measure.column}_sd"], strict=True
+                percent(mean, deviation) if runs else gap
+                for runs, gap, mean, deviation in zip(
+                    table["runs"], gaps, table[measure.column], table[f"{measure.column}_sd"], strict=True
                 )
             ]
     shown["runs"] = table["keys"]
@@ -134,26 +155,34 @@ def display_table(table: pd.DataFrame, names: dict[str, str] | None = None) -> p
     return shown
 
 
-def to_markdown(shown: pd.DataFrame) -> str:
-    """A GitHub table; `|` inside a cell is escaped."""
+def to_markdown(shown: pd.DataFrame, notes: Mapping[str, int] | None = None) -> str:
+    """A GitHub table, its footnotes below; `|` inside a cell is escaped."""
 
     def line(cells: Iterable) -> str:
         return "| " + " | ".join(str(cell).replace("|", r"\|") for cell in cells) + " |\n"
 
     rule = ["---" if column in ("data set", "method") else "---:" for column in shown.columns]
-    return line(shown.columns) + line(rule) + "".join(line(row) for row in shown.itertuples(index=False))
+    below = "".join(f"- [{number}] {SKIPPED}: {reason}\n" for reason, number in (notes or {}).items())
+    rows = "".join(line(row) for row in shown.itertuples(index=False))
+    return line(shown.columns) + line(rule) + rows + ("\n" + below if below else "")
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """The numbers as they are; empty = not computed, "not run" = not run."""
+    """The numbers as they are; empty = not computed, "not run" = not run, "skipped": see its reason."""
     text = table.astype(object).where(table.notna(), "")
     for measure in MEASURES:
         text.loc[table["runs"] == 0, measure.column] = NOT_RUN
+        text.loc[table["skipped"] != "", measure.column] = SKIPPED
     return text.to_csv(index=False, lineterminator="\n")
 
 
-def to_latex(shown: pd.DataFrame) -> str:
-    """A booktabs tabular, with the characters that are special to LaTeX escaped."""
+def to_latex(shown: pd.DataFrame, notes: Mapping[str, int] | None = None) -> str:
+    """A booktabs tabular, its footnotes below, with the characters that are special to LaTeX escaped."""
     style = shown.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     columns = "".join("l" if column in ("data set", "method") else "r" for column in shown.columns)
-    return style.to_latex(hrules=True, column_format=columns).replace("±", r"$\pm$").replace("–", "--")
+    below = "".join(
+        f"\\par{{\\footnotesize [{number}] {SKIPPED}: {reason.translate(LATEX)}\\par}}\n"
+        for reason, number in (notes or {}).items()
+    )
+    tabular = style.to_latex(hrules=True, column_format=columns)
+    return (tabular + below).replace("±", r"$\pm$").replace("–", "--")

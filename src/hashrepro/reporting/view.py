@@ -7,7 +7,16 @@ import pandas as pd
 
 from hashrepro.reporting.palette import COLOURS, FLOOR, GRID, INK, MUTED, PAPER
 from hashrepro.reporting.records import Grid, RunRecord
-from hashrepro.reporting.tables import MEASURES, NOT_RUN, percent, spread, titles
+from hashrepro.reporting.tables import (
+    MEASURES,
+    NOT_COMPUTED,
+    NOT_RUN,
+    SKIPPED,
+    percent,
+    skip_reason,
+    spread,
+    titles,
+)
 
 CONVENTIONS = {
     "map": "ties=expected over the full ranking",
@@ -31,7 +40,7 @@ SELECTED = {
 
 @dataclass
 class Cell:
-    """One cell of the headline table; `runs` is empty where nothing was run."""
+    """One cell of the headline table; `runs` is empty where nothing was run, `skipped` then says why it cannot."""
 
     method: str
     bits: int
@@ -42,6 +51,7 @@ class Cell:
     mean: float = float("nan")
     deviation: float = float("nan")
     best: bool = False
+    skipped: str = ""
 
     def of(self, column: str) -> float:
         """The mean over the seeds of a measure of the results table, NaN where not computed."""
@@ -51,7 +61,9 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return percent(self.mean) if self.runs else NOT_RUN
+        if self.runs:
+            return percent(self.mean)
+        return SKIPPED if self.skipped else NOT_RUN
 
 
 def headline(records: list[RunRecord], grid: Grid, dataset: str) -> list[list[Cell]]:
@@ -66,6 +78,8 @@ def headline(records: list[RunRecord], grid: Grid, dataset: str) -> list[list[Ce
                 cell.database = runs[0].headline_database
                 scores = [r.score("map", cell.database) for r in runs]
                 cell.mean, cell.deviation = spread([score for score in scores if score is not None])
+            else:
+                cell.skipped = skip_reason(grid, dataset, method, bits)
             row.append(cell)
         rows.append(row)
     for column in zip(*rows, strict=True):
@@ -73,6 +87,12 @@ def headline(records: list[RunRecord], grid: Grid, dataset: str) -> list[list[Ce
         for cell in column:
             cell.best = len(means) > 1 and cell.mean == max(means)
     return rows
+
+
+def floor_gap(column: list[Cell]) -> str:
+    """What stands for a floor that no cell of its column has: "not run" while a run of the column could give it."""
+    settled = any(cell.runs for cell in column) or all(cell.skipped for cell in column)
+    return NOT_COMPUTED if settled else NOT_RUN
 
 
 def convention(record: RunRecord, name: str) -> str:

@@ -89,7 +89,7 @@ def average_precision(
     """Average precision of each query, float64 (q,).
 
     Args:
-        counts: by distance, from `distance_counts`.
+        counts: by distance, from `counts.scan`.
         ties: "expected" (mean over all orders of the rows at equal distance), "best" or "worst" (relevant
             rows first or last among those at equal distance).
         normaliser: divisor of the sum of precisions: relevant rows "retrieved" (under ties="expected" the
@@ -178,26 +178,3 @@ def mean_average_precisions(scanned: Scan, conventions: Mapping[str, Convention]
         counted = per_query[~np.isnan(per_query)]
         means[name] = float(counted.mean()) if len(counted) else float("nan")
     return means
-
-
-def file_order_average_precision(
-    query: Codes,
-    database: Codes,
-    query_labels: np.ndarray,
-    database_labels: np.ndarray,
-    *,
-    top_k: int | str | None = None,
-    normaliser: str = "retrieved",
-    no_hit: str = "zero",
-    threads: int = 1,
-    engine: str = "auto",
-) -> np.ndarray:
-    """Average precision of each query with ties in database row order, float64 (q,).
-
-    What a stable sort of the distances yields, by counting. Options as in `average_precision`; sizes, engines
-    and errors as in `counts.scan`.
-    """
-    rule = Convention("file_order", normaliser, no_hit, top_k)
-    sides = (query, database, query_labels, database_labels)
-    scanned = scan_for([rule], *sides, threads=threads, engine=engine)
-    return scan_average_precision(scanned, rule)

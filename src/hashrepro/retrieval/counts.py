@@ -147,16 +147,3 @@ def scan(
             pass
     counts = DistanceCounts(relevant, total, pairs.distances)
     return Scan(counts, tuple(ascending.tolist()), precision_sum, kept)
-
-
-def distance_counts(
-    query: Codes,
-    database: Codes,
-    query_labels: np.ndarray,
-    database_labels: np.ndarray,
-    *,
-    threads: int = 1,
-    engine: str = "auto",
-) -> DistanceCounts:
-    """The counts of `scan` alone; arguments and errors as there."""
-    return scan(query, database, query_labels, database_labels, threads=threads, engine=engine).counts

@@ -153,6 +153,39 @@ def test_a_partial_grid_says_not_run(suite, tmp_path):
     assert 'id="published"' not in html
 
 
+def test_a_skipped_combination_says_why(suite, tmp_path):
+    keys = [f"semicon-{dataset}-4-s0" for dataset in ("fashion", "cub")]
+    grid = replace(
+        GRID, datasets=("fashion", "cub"), bits=(4, *GRID.bits), skipped=dict.fromkeys(keys, "4 < 6 bits")
+    )
+    write_report(suite, grid, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    outline = Outline(html)
+    assert set(outline.targets) <= set(outline.ids)
+    cell = '<span class="notrun" title="4 &lt; 6 bits">skipped <a href="#skipped-1">[1]</a></span>'
+    assert html.count(cell) == 2
+    assert html.count('<p class="note" id="skipped-1">[1] skipped: 4 &lt; 6 bits</p>') == 1
+    assert html.count('<span class="notrun">not run</span>') == 4 * 3 * 2 - len(suite) - 2
+    assert "8<small> of 22, 2 skipped</small>" in html
+    assert "- [1] skipped: 4 < 6 bits\n" in (tmp_path / "results.md").read_text()
+    assert "[1] skipped: 4 < 6 bits" in (tmp_path / "results.tex").read_text()
+
+
+def test_a_suite_of_which_everything_is_skipped_is_a_page_too(tmp_path):
+    grid = replace(GRID, skipped=dict.fromkeys(GRID.keys, "why"))
+    write_report([], grid, tmp_path)
+    for name in ("index.html", "results.md", "results.csv", "results.tex"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "skipped" in text
+        assert "why" in text
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    Outline(html)
+    assert '<span class="notrun">not run' not in html
+    assert "<td>not run</td>" not in html
+    assert "not run" not in (tmp_path / "results.md").read_text()
+    assert "not run" not in (tmp_path / "results.csv").read_text()
+
+
 def test_nothing_run_is_a_page_too(tmp_path):
     write_report([], GRID, tmp_path)
     outline = Outline((tmp_path / "index.html").read_text(encoding="utf-8"))

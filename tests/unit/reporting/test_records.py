@@ -66,6 +66,20 @@ def test_a_run_without_gallery_or_curves_is_read(suite, tmp_path):
     assert read.curves == {}
 
 
+def test_empty_folders_stand_for_curves_and_gallery(tmp_path):
+    write_evaluation(tmp_path / "run", {}, {"skipped": "why"}, {}, None)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "curves",
+        "gallery",
+        "metrics.json",
+        "scores.json",
+    ]
+    assert (
+        list((tmp_path / "run" / "curves").iterdir()) == list((tmp_path / "run" / "gallery").iterdir()) == []
+    )
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {}
+
+
 def test_a_data_set_name_may_hold_hyphens(stored):
     folder, record = stored
     (folder / record.key).rename(folder / "semicon-nus-wide-12-s3")

@@ -9,6 +9,7 @@ from synthetic_runs import GRID, synthetic_run
 
 from hashrepro.reporting.tables import (
     display_table,
+    footnotes,
     percent,
     results_table,
     scores_table,
@@ -60,6 +61,38 @@ def test_a_cell_that_was_not_run_says_so_in_every_format(seeds):
     rows = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert rows[1]["map"] == rows[1]["random"] == "not run"
     assert float(rows[0]["map"]) == table["map"][0]
+
+
+def test_a_skipped_cell_says_why_in_every_format(seeds):
+    why = "A & B_1 need 100% of {2^n} ~ \\ #$"
+    keys = [f"schn-fashion-{bits}-s{seed}" for bits in (12, 48) for seed in (0, 1, 2)]
+    grid = replace(PARTIAL, bits=(12, 48), skipped=dict.fromkeys(keys, why))
+    table = results_table(seeds, grid)
+    notes, shown = footnotes(table["skipped"]), display_table(table)
+    assert notes == {why: 1}
+    assert shown["mAP"].tolist()[1:] == ["not run", "skipped [1]", "skipped [1]"]
+    assert shown["floor: random codes"].tolist()[1:] == ["not run", "skipped [1]", "skipped [1]"]
+    markdown = to_markdown(shown, notes)
+    assert markdown.splitlines()[4].count("skipped [1]") == 8
+    assert markdown.endswith(f"\n\n- [1] skipped: {why}\n")
+    latex = to_latex(shown, notes)
+    assert latex.splitlines()[7].count("skipped [1]") == 8
+    escaped = r"A \& B\_1 need 100\% of \{2\textasciicircum{}n\} \textasciitilde{} \textbackslash{} \#\$"
+    assert latex.splitlines()[-1] == rf"\par{{\footnotesize [1] skipped: {escaped}\par}}"
+    rows = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [row["skipped"] for row in rows] == ["", "", why, why]
+    assert [row["map_network"] for row in rows][1:] == ["not run", "skipped", "skipped"]
+
+
+def test_reasons_are_numbered_as_they_come():
+    assert footnotes(["", "b", "a", "b", ""]) == {"b": 1, "a": 2}
+
+
+def test_a_cell_with_scores_is_not_called_skipped(seeds):
+    grid = replace(PARTIAL, skipped={"adsh-fashion-12-s1": "why"})
+    table = results_table(seeds, grid)
+    assert table["skipped"].tolist() == ["", ""]
+    assert "skipped" not in to_markdown(display_table(table), footnotes(table["skipped"]))
 
 
 def test_a_score_that_was_not_computed_is_not_called_not_run(seeds):

@@ -20,6 +20,19 @@ def test_the_best_of_each_column_is_marked_and_gaps_say_not_run(suite):
     assert rows[0][0].of("random") == suite[0].score("map", "random")
 
 
+def test_a_skipped_cell_has_no_number_and_its_reason(suite):
+    grid = replace(GRID, skipped={suite[-1].key: "why"})
+    cell = view.headline(suite[:-1], grid, "fashion")[-1][-1]
+    assert (cell.text, cell.skipped, cell.runs, cell.best) == ("skipped", "why", [], False)
+
+
+def test_the_gap_of_a_floor_is_not_run_while_a_run_could_fill_it(suite):
+    run, gap = view.Cell("a", 12, 0, suite[:1], 1), view.Cell("b", 12, 1, [], 1)
+    skipped = view.Cell("c", 12, 2, [], 1, skipped="why")
+    assert view.floor_gap([run, gap]) == view.floor_gap([skipped, skipped]) == "–"
+    assert view.floor_gap([gap, skipped]) == "not run"
+
+
 def test_a_lone_method_is_not_called_the_best():
     grid = replace(GRID, methods=("adsh",), bits=(12,))
     assert not view.headline([synthetic_run("adsh", 12)], grid, "fashion")[0][0].best

@@ -12,12 +12,12 @@ from hashrepro.errors import UserError
 from hashrepro.retrieval.average_precision import (
     _hypergeometric,
     average_precision,
-    file_order_average_precision,
     scan_average_precision,
+    scan_for,
 )
 from hashrepro.retrieval.codes import Codes, random_codes
 from hashrepro.retrieval.conventions import EXPECTED, REFERENCE_SEMICON, Convention
-from hashrepro.retrieval.counts import DistanceCounts, distance_counts, scan
+from hashrepro.retrieval.counts import DistanceCounts, scan
 
 NORMALISERS = ("retrieved", "all_relevant", "min_k")
 LENGTHS = (None, "drop_last", 1, 2, 3, 5)
@@ -30,6 +30,12 @@ def counts_of(groups: list[list[bool]]) -> DistanceCounts:
         total=np.array([[len(group) for group in groups]], np.int64),
         distances=np.arange(len(groups), dtype=float),
     )
+
+
+def file_order(*sides, engine="auto", top_k=None, no_hit="zero") -> np.ndarray:
+    """Average precision with ties in the order of the database, of codes and labels of both sides."""
+    rule = Convention("file_order", "retrieved", no_hit, top_k)
+    return scan_average_precision(scan_for([rule], *sides, engine=engine), rule)
 
 
 # Up to 8 items in all, in groups of up to 4: every order of the ties can be written out.
@@ -107,10 +113,10 @@ def test_without_ties_it_is_the_average_precision_of_scikit_learn():
         codes = Codes.pack(np.ones((1, 40))), Codes.pack(values)
         query_labels = np.array([[False, True]])
         score = average_precision_score(row[:, 1], values.sum(axis=1))
-        counts = distance_counts(*codes, query_labels, row)
+        counts = scan(*codes, query_labels, row).counts
         for ties in ("expected", "best", "worst"):
             assert average_precision(counts, ties=ties)[0] == pytest.approx(score, abs=1e-14)
-        assert file_order_average_precision(*codes, query_labels, row)[0] == pytest.approx(score, abs=1e-14)
+        assert file_order(*codes, query_labels, row)[0] == pytest.approx(score, abs=1e-14)
 
 
 def semicon_example():
@@ -133,13 +139,13 @@ def test_golden_values_of_the_semicon_protocol(oracles, engine):
     ]
     np.testing.assert_array_equal(oracles.hamming(query, database), expected)
     codes = Codes.pack(query), Codes.pack(database)
-    dropped = file_order_average_precision(*codes, *labels, top_k="drop_last", engine=engine)
+    dropped = file_order(*codes, *labels, top_k="drop_last", engine=engine)
     np.testing.assert_allclose(dropped, [0.225, 0.182540, 0.770833, 0], atol=5e-7)
     assert dropped.mean() == pytest.approx(0.294593, abs=1e-6)
-    full = file_order_average_precision(*codes, *labels, engine=engine)
+    full = file_order(*codes, *labels, engine=engine)
     np.testing.assert_allclose(full, [0.25, 0.221693, 0.770833, 0], atol=5e-7)
     assert full.mean() == pytest.approx(0.310632, abs=1e-6)
-    skipped = file_order_average_precision(*codes, *labels, no_hit="skip", engine=engine)
+    skipped = file_order(*codes, *labels, no_hit="skip", engine=engine)
     assert np.isnan(skipped).tolist() == [False, False, False, True]
 
 
@@ -150,7 +156,7 @@ def test_golden_values_of_the_schn_protocol(top_k, expected):
     # Distances 0 .. 4 with relevance 1, 0, 1, 0, 1.
     values = 1 - 2 * np.tril(np.ones((5, 4)), -1)
     labels = np.eye(2, dtype=bool)[[1, 0, 1, 0, 1]]
-    found = file_order_average_precision(
+    found = file_order(
         Codes.pack(np.ones((1, 4))), Codes.pack(values), np.array([[False, True]]), labels, top_k=top_k
     )
     assert found == pytest.approx([expected], abs=1e-15)
@@ -170,7 +176,7 @@ def test_file_order_is_the_stable_sort(oracles, bits, top_k, uncoded):
     expected = [
         oracles.loop_average_precision(d, r, length) for d, r in zip(distances, relevant, strict=True)
     ]
-    found = file_order_average_precision(Codes.pack(query), Codes.pack(database), *labels, top_k=top_k)
+    found = file_order(Codes.pack(query), Codes.pack(database), *labels, top_k=top_k)
     np.testing.assert_allclose(found, expected, atol=1e-14)
 
 
@@ -178,12 +184,9 @@ def test_expected_is_what_random_file_orders_average_to():
     rng = np.random.default_rng(5)
     query, database = random_codes(10, 6, rng), random_codes(120, 6, rng)
     labels = np.eye(4, dtype=bool)[rng.integers(0, 4, 10)], np.eye(4, dtype=bool)[rng.integers(0, 4, 120)]
-    expected = average_precision(distance_counts(query, database, *labels)).mean()
+    expected = average_precision(scan(query, database, *labels).counts).mean()
     orders = [rng.permutation(120) for _ in range(400)]
-    means = [
-        file_order_average_precision(query, database[order], labels[0], labels[1][order]).mean()
-        for order in orders
-    ]
+    means = [file_order(query, database[order], labels[0], labels[1][order]).mean() for order in orders]
     assert abs(np.mean(means) - expected) < 4 * np.std(means) / np.sqrt(len(means))
     assert np.std(means) > 0
 
@@ -193,14 +196,14 @@ def test_renaming_bits_and_reordering_items_change_nothing(seed, bits):
     rng = np.random.default_rng(seed)
     query, database = rng.choice([-1, 1], (4, bits)), rng.choice([-1, 1], (25, bits))
     query_labels, database_labels = rng.random((4, 3)) < 0.4, rng.random((25, 3)) < 0.4
-    before = distance_counts(Codes.pack(query), Codes.pack(database), query_labels, database_labels)
+    before = scan(Codes.pack(query), Codes.pack(database), query_labels, database_labels).counts
     order, flips, items = rng.permutation(bits), rng.choice([-1, 1], bits), rng.permutation(25)
-    after = distance_counts(
+    after = scan(
         Codes.pack(query[:, order] * flips),
         Codes.pack((database[:, order] * flips)[items]),
         query_labels,
         database_labels[items],
-    )
+    ).counts
     np.testing.assert_array_equal(before.total, after.total)
     np.testing.assert_array_equal(before.relevant, after.relevant)
 
@@ -210,7 +213,7 @@ def test_a_scan_is_scored_by_convention():
     codes = Codes.pack(query), Codes.pack(database)
     scanned = scan(*codes, *labels, cuts=(10, 9))
     reference = scan_average_precision(scanned, REFERENCE_SEMICON)
-    np.testing.assert_array_equal(reference, file_order_average_precision(*codes, *labels, top_k="drop_last"))
+    np.testing.assert_allclose(reference, [0.225, 0.182540, 0.770833, 0], atol=5e-7)
     np.testing.assert_array_equal(
         scan_average_precision(scanned, EXPECTED), average_precision(scanned.counts)
     )
@@ -222,7 +225,7 @@ def test_a_scan_is_scored_by_convention():
 
 def test_over_the_full_ranking_the_normalisers_agree():
     query, database, *labels = semicon_example()
-    counts = distance_counts(Codes.pack(query), Codes.pack(database), *labels)
+    counts = scan(Codes.pack(query), Codes.pack(database), *labels).counts
     for ties, one in itertools.product(("expected", "best", "worst"), NORMALISERS):
         np.testing.assert_array_equal(
             average_precision(counts, ties=ties, normaliser=one), average_precision(counts, ties=ties)

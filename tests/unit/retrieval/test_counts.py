@@ -4,7 +4,7 @@ import pytest
 from hashrepro.errors import UserError
 from hashrepro.retrieval import counts as counts_module
 from hashrepro.retrieval.codes import Codes, random_codes
-from hashrepro.retrieval.counts import distance_counts, scan
+from hashrepro.retrieval.counts import scan
 
 
 def problem(bits, *, queries=9, rows=203, classes=5, multi=False, uncoded=False, seed=0):
@@ -27,9 +27,7 @@ def problem(bits, *, queries=9, rows=203, classes=5, multi=False, uncoded=False,
 @pytest.mark.parametrize("uncoded", [False, True])
 def test_counts_equal_the_definition(oracles, engine, bits, multi, uncoded):
     query, database, query_labels, database_labels = problem(bits, multi=multi, uncoded=uncoded)
-    found = distance_counts(
-        Codes.pack(query), Codes.pack(database), query_labels, database_labels, engine=engine
-    )
+    found = scan(Codes.pack(query), Codes.pack(database), query_labels, database_labels, engine=engine).counts
     distances, relevant = oracles.hamming(query, database), oracles.similar(query_labels, database_labels)
     assert found.total.dtype == found.relevant.dtype == np.int64
     assert found.bits == bits
@@ -60,7 +58,7 @@ def test_engines_and_threads_agree_to_the_last_bit(bits, multi, threads):
 
 def test_without_uncoded_rows_an_odd_length_has_a_bin_a_distance():
     query, database, *labels = problem(9)
-    found = distance_counts(Codes.pack(query), Codes.pack(database), *labels)
+    found = scan(Codes.pack(query), Codes.pack(database), *labels).counts
     np.testing.assert_array_equal(found.distances, np.arange(10))
 
 
@@ -70,10 +68,10 @@ def test_auto_takes_numba_for_many_pairs_only(monkeypatch):
     monkeypatch.setattr(counts_module, "_count_numpy", lambda *a: (calls.append("numpy"), real(*a)))
     query, database, *labels = problem(12)
     codes = Codes.pack(query), Codes.pack(database)
-    few = distance_counts(*codes, *labels)
+    few = scan(*codes, *labels).counts
     assert calls == ["numpy"]
     monkeypatch.setattr(counts_module, "_PAIRS_WORTH_NUMBA", 100)
-    many = distance_counts(*codes, *labels)
+    many = scan(*codes, *labels).counts
     assert calls == ["numpy"]
     np.testing.assert_array_equal(few.relevant, many.relevant)
 
@@ -82,7 +80,7 @@ def test_the_kernel_is_kept_on_disk():
     from hashrepro.retrieval import kernel
 
     query, database, *labels = problem(12)
-    distance_counts(Codes.pack(query), Codes.pack(database), *labels, engine="numba")
+    scan(Codes.pack(query), Codes.pack(database), *labels, engine="numba")
     statistics = kernel._count.stats
     assert statistics.cache_path is not None
     assert len(statistics.cache_hits) + len(statistics.cache_misses) == 1
@@ -96,11 +94,11 @@ def test_codes_and_labels_must_be_as_many(side):
     else:
         database_labels = database_labels[:-1]
     with pytest.raises(UserError, match="rows of labels") as caught:
-        distance_counts(Codes.pack(query), Codes.pack(database), query_labels, database_labels)
+        scan(Codes.pack(query), Codes.pack(database), query_labels, database_labels)
     assert caught.value.where == side
 
 
 def test_an_unknown_engine_is_refused():
     codes, labels = random_codes(2, 8, np.random.default_rng(0)), np.ones((2, 1), bool)
     with pytest.raises(UserError, match="no counting engine 'gpu'"):
-        distance_counts(codes, codes, labels, labels, engine="gpu")
+        scan(codes, codes, labels, labels, engine="gpu")

@@ -5,7 +5,7 @@ import pytest
 
 from hashrepro.errors import UserError
 from hashrepro.retrieval.codes import Codes
-from hashrepro.retrieval.counts import DistanceCounts, distance_counts
+from hashrepro.retrieval.counts import DistanceCounts, scan
 from hashrepro.retrieval.curves import (
     precision_at,
     precision_recall,
@@ -54,7 +54,7 @@ def test_balls_equal_the_definition(oracles, bits):
     # Uncoded rows lie at half the length: with 7 bits outside radius 3, inside radius 4.
     database[::6] = 0
     labels = rng.random((8, 3)) < 0.5, rng.random((60, 3)) < 0.5
-    found = distance_counts(Codes.pack(query), Codes.pack(database), *labels)
+    found = scan(Codes.pack(query), Codes.pack(database), *labels).counts
     distances, relevant = oracles.hamming(query, database), oracles.similar(*labels)
     radius, precision, recall = precision_recall(found)
     np.testing.assert_array_equal(radius, np.arange(bits + 1))

@@ -4,15 +4,14 @@ import pytest
 from hashrepro.errors import UserError
 from hashrepro.retrieval.average_precision import (
     average_precision,
-    file_order_average_precision,
     mean_average_precisions,
     scan_for,
 )
 from hashrepro.retrieval.codes import Codes, random_codes
 from hashrepro.retrieval.conventions import REFERENCE_SEMICON, Convention, convention
-from hashrepro.retrieval.counts import distance_counts
+from hashrepro.retrieval.counts import scan
 from hashrepro.retrieval.curves import precision_within, recall_within
-from hashrepro.retrieval.scores import CONVENTIONS, evaluate_codes, first_hits
+from hashrepro.retrieval.scores import CONVENTIONS, evaluate_codes, first_hits, searched_rows
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,16 @@ def clustered():
     return *(Codes.pack(v) for v in values), *(np.eye(5, dtype=bool)[c] for c in classes)
 
 
-def test_scores_are_named_and_are_what_they_say(clustered):
+def file_order(oracles, sides, length):
+    """mAP of the first `length` ranks, ties in the order of the database, by the plain loop."""
+    query, database, *labels = sides
+    pairs = zip(oracles.hamming(query.unpack(), database.unpack()), oracles.similar(*labels), strict=True)
+    return pytest.approx(
+        np.mean([oracles.loop_average_precision(*pair, length) for pair in pairs]), rel=1e-12
+    )
+
+
+def test_scores_are_named_and_are_what_they_say(oracles, clustered):
     scores, _ = evaluate_codes(*clustered, precision_at=[1, 100], radius=2, reference=REFERENCE_SEMICON)
     assert sorted(scores) == [
         "map",
@@ -40,27 +48,27 @@ def test_scores_are_named_and_are_what_they_say(clustered):
         "uncoded",
     ]
     assert all(type(value) is float for value in scores.values())
-    counts = distance_counts(*clustered)
+    counts = scan(*clustered).counts
     assert scores["map"] == average_precision(counts).mean()
     assert scores["map_best"] == average_precision(counts, ties="best").mean()
     assert scores["map_worst"] == average_precision(counts, ties="worst").mean()
-    assert scores["map_file_order"] == file_order_average_precision(*clustered).mean()
-    assert scores["map_reference"] == file_order_average_precision(*clustered, top_k="drop_last").mean()
+    assert scores["map_file_order"] == file_order(oracles, clustered, 260)
+    assert scores["map_reference"] == file_order(oracles, clustered, 259)
     assert scores["precision_radius_2"] == precision_within(counts, 2)
     assert scores["recall_radius_2"] == recall_within(counts, 2)
     assert scores["uncoded"] == 3.0
     assert scores["map_worst"] < scores["map"] < scores["map_best"]
 
 
-def test_the_reference_may_be_any_convention(clustered):
+def test_the_reference_may_be_any_convention(oracles, clustered):
     for rule in (convention("schn", 50), Convention("expected", "min_k", "zero", 50)):
         scores, _ = evaluate_codes(*clustered, precision_at=[5], radius=0, reference=rule)
         if rule.ties == "expected":
-            expected = average_precision(distance_counts(*clustered), normaliser="min_k", top_k=50)
+            expected = average_precision(scan(*clustered).counts, normaliser="min_k", top_k=50).mean()
         else:
-            expected = file_order_average_precision(*clustered, top_k=50)
-        assert scores["map_reference"] == expected.mean()
-        assert scores["map_file_order"] == file_order_average_precision(*clustered).mean()
+            expected = file_order(oracles, clustered, 50)
+        assert scores["map_reference"] == expected
+        assert scores["map_file_order"] == file_order(oracles, clustered, 260)
 
 
 def test_average_precisions_alone_are_the_same_as_among_all_scores(clustered):
@@ -119,6 +127,16 @@ def test_first_hits_are_the_head_of_a_stable_sort(oracles, clustered, k):
     expected = oracles.hamming(query.unpack()[[30, 4]], database.unpack())
     np.testing.assert_array_equal(rows, np.argsort(expected, axis=1, kind="stable")[:, :k])
     np.testing.assert_array_equal(distances, np.sort(expected, axis=1)[:, :k])
+
+
+def test_rows_without_a_code_are_searched_or_left_out(clustered):
+    database = clustered[1]
+    np.testing.assert_array_equal(searched_rows(database, "rank"), np.arange(260))
+    np.testing.assert_array_equal(searched_rows(database, "drop"), np.delete(np.arange(260), [3, 50, 51]))
+    with pytest.raises(UserError, match="not a value of uncoded"):
+        searched_rows(database, "hide")
+    with pytest.raises(UserError, match="No database row has a code"):
+        searched_rows(Codes.pack(np.zeros((4, 8))), "drop")
 
 
 def test_a_radius_beyond_the_code_is_refused(clustered):
