@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env repro test ui lint clean
+.PHONY: help env repro test bench effects ui lint clean
 help:            ## this list
 	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/: .*## */\t/'
 
@@ -22,6 +22,14 @@ repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pi
 
 test: $(READY)   ## the tests
 	python -m pytest -n 2 --dist loadfile
+
+bench: $(READY)  ## times against plain forms, into bench/results.csv (about 15 minutes)
+	python tests/benchmarks/run.py
+
+effects: $(READY) ## what a changed value does to the quick-start's scores; about 2 minutes a value
+	hashrepro repro data/dvc.yaml:preprocess@fashion
+	python tests/benchmarks/effects.py
+	hashrepro deviations
 
 ui: $(READY)     ## the MLflow UI on 127.0.0.1:5000
 	hashrepro ui
