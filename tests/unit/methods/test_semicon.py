@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -47,6 +49,9 @@ def test_a_milestone_that_never_takes_effect_is_said():
     assert kind.Recipe(**needed, iterations=50, milestones=[45]).warnings() == []
 
 
+@pytest.mark.skipif(
+    not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on a CPU"
+)
 def test_a_compiled_channel_transformer_gives_the_same_map(make):
     """One of four, and without a gradient, for time."""
     plain, compiled = make("semicon"), make("semicon", compile="icon")
