@@ -26,6 +26,7 @@ linux = pytest.mark.skipif(
 
 def long_training(values):
     values["grid"] |= {"methods": ["adsh"], "datasets": ["birds"]}
+    values["machine"] |= {"threads": 1}  # two wait for each other on a machine that is busy with other tests
     values["train"]["adsh"]["birds"] |= {"iterations": 12, "evaluate_every": 5}
 
 

@@ -260,7 +260,7 @@ class Method(abc.ABC):
         if iteration in self.recipe.milestones:
             self.drop_rate("all", self.recipe.rate_drop)
         if self.recipe.dcc_outputs == "eval_pass":
-            self.U = self.encode_rows(self.similarity.sample)
+            self.U = self.encode_rows(self.similarity.sample.cpu())
         self.update_codes()
 
     def database_codes(self) -> Tensor:

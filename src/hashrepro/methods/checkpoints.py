@@ -72,13 +72,13 @@ class Checkpoints:
         self.folder, self.fingerprint = Path(folder), fingerprint
         self.path = self.folder / "checkpoint.safetensors"
         mark = self.folder / "fingerprint"
-        if self.folder.exists() and (not mark.exists() or mark.read_text() != fingerprint):
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if not mark.exists() or mark.read_text() != fingerprint:
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            with whole(mark) as temporary:
+                temporary.write_text(fingerprint)
         for leftover in self.folder.glob(".*.part"):
-            leftover.unlink()
-        with whole(mark) as temporary:
-            temporary.write_text(fingerprint)
+            leftover.unlink(missing_ok=True)
 
     def save(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Replace the checkpoint. The JSON travels in the tensor file's header, so that there is one rename."""
