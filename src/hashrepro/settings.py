@@ -11,7 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from hashrepro.errors import UserError
 
 if TYPE_CHECKING:
-    from hashrepro.methods.base import Recipe
+    from hashrepro.methods.recipe import Recipe
 
 
 class Block(BaseModel):

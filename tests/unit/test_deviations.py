@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from hashrepro.deviations import EVERYONE, Effect, catalogue, keys, page, read_effects
-from hashrepro.methods.base import Recipe, load_method, method_names
+from hashrepro.methods.base import load_method, method_names
+from hashrepro.methods.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {
