@@ -161,8 +161,8 @@ def page(deviations: Iterable[Deviation], effects: list[Effect]) -> str:
         "Where the papers, their published code and sense differ, the difference is a named parameter of a recipe "
         "(params.yaml, `train.<method>.<data set>`). The default is what the published code does; the other values "
         "are the repairs and variants. Effects are differences in tie-exact mAP points on the quick-start, against "
-        "its own recipe on the same machine at the same commit: learned / network database codes. One seed on a small "
-        "set: what is smaller than the spread over seeds, given below, says nothing. No figure: not measured.",
+        "its own recipe (which has some of the repairs) on the same machine at the same commit: learned / network "
+        "database codes. One seed on a small set: a few points may be chance. No figure: not measured.",
         "",
     ]
     for owner, group in _groups(deviations):
@@ -175,7 +175,7 @@ def page(deviations: Iterable[Deviation], effects: list[Effect]) -> str:
                 "",
                 f"- Paper: {d.paper}.",
                 f"- Published code: {d.reference}.",
-                f"- Default: `{in_yaml(d.default)}`",
+                f"- Default: `{in_yaml(d.default)}`.{_measured(effects, d.name, in_yaml(d.default))}",
             ]
             for value, change in d.others.items():
                 lines.append(f"- `{value}`: {change}.{_measured(effects, d.name, value)}")

@@ -1,6 +1,6 @@
-"""effects [CHANGE ...]: what one changed value does to the quick-start's scores; writes docs/effects.csv.
+"""effects ["CHANGE" ...]: what one changed value does to the quick-start's scores; writes docs/effects.csv.
 
-Every CHANGE, "semicon alpha 0.3", is trained with the quick-start's recipe and that one value, at 12 bits and seed 0,
+Every CHANGE, "semicon alpha 0.3" in quotes, is trained with the quick-start's recipe and that one value, at 12 bits and seed 0,
 and compared with the recipe itself on the same machine. Without arguments: all of CHANGES that the file has not yet.
 It needs data/processed/fashion: `dvc repro data/dvc.yaml:preprocess@fashion`.
 """
@@ -114,4 +114,4 @@ def main(changes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main([" ".join(sys.argv[1:])] if len(sys.argv) > 1 else [])
+    main(sys.argv[1:])
