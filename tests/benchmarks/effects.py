@@ -1,8 +1,8 @@
 """effects ["CHANGE" ...]: what one changed value does to the quick-start's scores; writes docs/effects.csv.
 
-Every CHANGE, "semicon alpha 0.3" in quotes, is trained with the quick-start's recipe and that one value, at 12 bits and seed 0,
-and compared with the recipe itself on the same machine. Without arguments: all of CHANGES that the file has not yet.
-It needs data/processed/fashion: `dvc repro data/dvc.yaml:preprocess@fashion`.
+Every CHANGE, "semicon alpha 0.3" in quotes, is trained with the quick-start's recipe and that one value, at 12 bits
+and seed 0, and compared with the recipe itself on the same machine. Without arguments: all of CHANGES that the file
+has not yet. It needs data/processed/fashion: `dvc repro data/dvc.yaml:preprocess@fashion`.
 """
 
 import csv
