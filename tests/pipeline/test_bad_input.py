@@ -79,10 +79,16 @@ def test_wrong_counts(wrong, space):
     assert not (space.root / "data" / "processed" / "birds").exists()
 
 
-def test_corrupt_images_are_all_named(wrong, space):
+def test_corrupt_images_are_all_named(wrong, space, request):
     folder = space.root / "birds" / "images"
     kept = space.root / "kept"
     shutil.copytree(folder, kept)
+
+    def put_back():
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+    request.addfinalizer(put_back)
     (folder / "001.Auk" / "0.jpg").write_bytes(b"no picture")
     (folder / "003.Crow" / "5.jpg").write_bytes(b"")
     space.run("python", "stages/fetch.py", "birds")
@@ -91,9 +97,7 @@ def test_corrupt_images_are_all_named(wrong, space):
     assert "001.Auk/0.jpg" in output
     assert "003.Crow/5.jpg" in output
     assert not (space.root / "data" / "processed" / "birds").exists()
-    assert list((space.root / "work").iterdir()) == []
-    shutil.rmtree(folder)
-    kept.rename(folder)
+    assert list((space.root / "work").glob("unpack-*")) == []
 
 
 def test_device_that_is_not_there(wrong, space):
