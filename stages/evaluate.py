@@ -14,8 +14,8 @@ from hashrepro.files import file_digest
 from hashrepro.reporting.gallery import make_gallery
 from hashrepro.reporting.records import flat_metrics, write_evaluation
 from hashrepro.retrieval.codes import random_codes, read_codes
-from hashrepro.retrieval.conventions import EXPECTED, convention
-from hashrepro.retrieval.scores import evaluate_codes, first_hits, searched_rows
+from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows
+from hashrepro.retrieval.scores import evaluate_codes, first_hits
 from hashrepro.seeds import stream
 from hashrepro.tracking import Tracking
 

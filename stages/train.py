@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 import pandas as pd
 import torch
 from common import ROOT, Run, params_digest, run_params, skip, stage
@@ -29,7 +28,7 @@ from hashrepro.methods.parallel import first_process_first, joined
 from hashrepro.networks.synced import rank
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes, write_codes
-from hashrepro.retrieval.conventions import EXPECTED, convention
+from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows
 from hashrepro.tracking import Tracking
 
 
@@ -60,11 +59,10 @@ def learn(run: Run, device: torch.device) -> None:
     record = Record.open(run, fingerprint, data, device) if rank() == 0 else None
 
     conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE, run.block.top_k)}
-    uncoded = "drop" if getattr(recipe, "unsampled", None) == "drop" else "rank"
 
     def evaluate(query: torch.Tensor, database: torch.Tensor) -> dict[str, float]:
         codes = Codes.pack(database.numpy())
-        searched = codes.coded if uncoded == "drop" else np.full(len(codes), True)
+        searched = searched_rows(codes, recipe.uncoded)
         sides = Codes.pack(query.numpy()), codes[searched], query_labels, database_labels[searched]
         return mean_average_precisions(scan_for(conventions.values(), *sides), conventions)
 
@@ -93,7 +91,7 @@ def learn(run: Run, device: torch.device) -> None:
         "catalog": catalog.digest,
         "rows": "query and database rows in catalog order",
         "reference": kind.REFERENCE,
-        "uncoded": uncoded,
+        "uncoded": recipe.uncoded,
     }
     write_codes(run.folder / "learned.safetensors", codes, header)
     with whole(run.folder / "history.csv") as path:

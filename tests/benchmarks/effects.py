@@ -26,7 +26,7 @@ from hashrepro.methods.checkpoints import Checkpoints  # noqa: E402
 from hashrepro.methods.loop import Images, train  # noqa: E402
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for  # noqa: E402
 from hashrepro.retrieval.codes import Codes  # noqa: E402
-from hashrepro.retrieval.conventions import EXPECTED, convention  # noqa: E402
+from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows  # noqa: E402
 from hashrepro.settings import load_settings  # noqa: E402
 
 TABLE = ROOT / "docs" / "effects.csv"
@@ -66,11 +66,10 @@ def scores(method: str, changes: dict, seed: int) -> dict[str, float]:
     conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE)}
 
     def evaluate(query_codes: torch.Tensor, codes: torch.Tensor) -> dict[str, float]:
-        keep = (codes != 0).any(1).numpy() if changes.get("unsampled") == "drop" else slice(None)
-        packed = Codes.pack(query_codes.numpy()), Codes.pack(codes.numpy()[keep])
-        return mean_average_precisions(
-            scan_for(conventions.values(), *packed, query, database[keep]), conventions
-        )
+        packed = Codes.pack(codes.numpy())
+        searched = searched_rows(packed, recipe.uncoded)
+        sides = Codes.pack(query_codes.numpy()), packed[searched], query, database[searched]
+        return mean_average_precisions(scan_for(conventions.values(), *sides), conventions)
 
     images = Images(cache, torch.from_numpy(catalog.query_rows), torch.from_numpy(catalog.database_rows))
     trained = kind(recipe, BITS, torch.from_numpy(database), seed, device)

@@ -109,6 +109,10 @@ class CycleRecipe(Recipe):
     label_net: bool = Field(True, description="ablation: False leaves label network and cycle network out")
     cycle_net: bool = Field(True, description="ablation: False leaves the cycle network out")
 
+    @property
+    def uncoded(self) -> str:
+        return "drop" if self.unsampled == "drop" else "rank"
+
     @model_validator(mode="after")
     def _parts_fit(self) -> "CycleRecipe":
         if self.cycle_net and not self.label_net:

@@ -77,6 +77,11 @@ class Recipe(BaseModel):
         1, description="iterations between evaluations; the last one always is"
     )
 
+    @property
+    def uncoded(self) -> str:
+        """What a search does with database images that have no code; see `retrieval.conventions.searched_rows`."""
+        return "rank"
+
     def warnings(self) -> list[str]:
         """What is allowed but does not do what it seems to."""
         return [

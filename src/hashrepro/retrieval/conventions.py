@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hashrepro.errors import UserError
+from hashrepro.retrieval.codes import Codes
 
 TIES = {
     "expected": "ties in random order (exact expectation)",
@@ -16,6 +19,7 @@ NORMALISERS = {
     "min_k": "divided by the smaller of list length and relevant items",
 }
 NO_HIT = {"zero": "queries without a hit count 0", "skip": "queries without a hit are left out"}
+UNCODED = {"rank": "at half the greatest distance", "drop": "left out of the database"}
 DROP_LAST = "drop_last"
 
 
@@ -97,3 +101,18 @@ def convention(name: str, top_k: int | str | None = None) -> Convention:
     """The convention called `name`; a `top_k` other than None replaces its own. UserError: unknown name."""
     check("convention", name, NAMED)
     return NAMED[name] if top_k is None else replace(NAMED[name], top_k=top_k)
+
+
+def searched_rows(database: Codes, uncoded: str) -> np.ndarray:
+    """int64 (m,): the database rows that a search ranks: all ("rank"), or only those with a code ("drop").
+
+    Raises:
+        UserError: `uncoded` is neither, or no row has a code.
+    """
+    check("uncoded", uncoded, UNCODED)
+    rows = np.flatnonzero(database.coded) if uncoded == "drop" else np.arange(len(database))
+    if len(database) and not len(rows):
+        raise UserError(
+            "No database row has a code.", where="uncoded: drop", mend="train longer, or rank them"
+        )
+    return rows

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hashrepro.errors import UserError
 from hashrepro.retrieval import curves
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes
-from hashrepro.retrieval.conventions import EXPECTED, Convention, check
+from hashrepro.retrieval.conventions import EXPECTED, Convention
 from hashrepro.retrieval.distances import Pairs
 
 # The conventions that every run is scored in, beside the one that its paper used.
@@ -25,21 +24,6 @@ def _lengths(asked: Sequence[int], database: int) -> list[int]:
     """The list lengths of a curve: 1, 2, 5, 10, 20, 50, ... up to the database, and those asked for."""
     steps = {m * 10**e for e in range(len(str(database))) for m in (1, 2, 5)}
     return sorted({n for n in {*steps, *asked, database} if n <= database})
-
-
-def searched_rows(database: Codes, uncoded: str) -> np.ndarray:
-    """int64 (m,): the database rows that a search ranks: all ("rank"), or only those with a code ("drop").
-
-    Raises:
-        UserError: `uncoded` is neither, or no row has a code.
-    """
-    check("uncoded", uncoded, {"rank": "at half the greatest distance", "drop": "left out of the database"})
-    rows = np.flatnonzero(database.coded) if uncoded == "drop" else np.arange(len(database))
-    if len(database) and not len(rows):
-        raise UserError(
-            "No database row has a code.", where="uncoded: drop", mend="train longer, or rank them"
-        )
-    return rows
 
 
 def evaluate_codes(

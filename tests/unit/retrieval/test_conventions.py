@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from hashrepro.errors import UserError
+from hashrepro.retrieval.codes import Codes
 from hashrepro.retrieval.conventions import (
     ADSH,
     EXPECTED,
@@ -9,6 +11,7 @@ from hashrepro.retrieval.conventions import (
     Convention,
     convention,
     list_length,
+    searched_rows,
 )
 
 
@@ -54,3 +57,15 @@ def test_other_list_lengths_are_refused(top_k):
 def test_unknown_values_are_refused(fields):
     with pytest.raises(UserError, match="is not a value of"):
         Convention(*fields, None)
+
+
+def test_rows_without_a_code_are_searched_or_left_out():
+    values = np.ones((260, 16))
+    values[[3, 50, 51]] = 0
+    database = Codes.pack(values)
+    np.testing.assert_array_equal(searched_rows(database, "rank"), np.arange(260))
+    np.testing.assert_array_equal(searched_rows(database, "drop"), np.delete(np.arange(260), [3, 50, 51]))
+    with pytest.raises(UserError, match="not a value of uncoded"):
+        searched_rows(database, "hide")
+    with pytest.raises(UserError, match="No database row has a code"):
+        searched_rows(Codes.pack(np.zeros((4, 8))), "drop")

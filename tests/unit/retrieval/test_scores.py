@@ -11,7 +11,7 @@ from hashrepro.retrieval.codes import Codes, random_codes
 from hashrepro.retrieval.conventions import REFERENCE_SEMICON, Convention, convention
 from hashrepro.retrieval.counts import scan
 from hashrepro.retrieval.curves import precision_within, recall_within
-from hashrepro.retrieval.scores import CONVENTIONS, evaluate_codes, first_hits, searched_rows
+from hashrepro.retrieval.scores import CONVENTIONS, evaluate_codes, first_hits
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +127,6 @@ def test_first_hits_are_the_head_of_a_stable_sort(oracles, clustered, k):
     expected = oracles.hamming(query.unpack()[[30, 4]], database.unpack())
     np.testing.assert_array_equal(rows, np.argsort(expected, axis=1, kind="stable")[:, :k])
     np.testing.assert_array_equal(distances, np.sort(expected, axis=1)[:, :k])
-
-
-def test_rows_without_a_code_are_searched_or_left_out(clustered):
-    database = clustered[1]
-    np.testing.assert_array_equal(searched_rows(database, "rank"), np.arange(260))
-    np.testing.assert_array_equal(searched_rows(database, "drop"), np.delete(np.arange(260), [3, 50, 51]))
-    with pytest.raises(UserError, match="not a value of uncoded"):
-        searched_rows(database, "hide")
-    with pytest.raises(UserError, match="No database row has a code"):
-        searched_rows(Codes.pack(np.zeros((4, 8))), "drop")
 
 
 def test_a_radius_beyond_the_code_is_refused(clustered):
