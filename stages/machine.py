@@ -1,6 +1,5 @@
 """The machine that a run runs on: device and exactness, processes, one trainer a run, what provenance says of it."""
 
-import ctypes
 import fcntl
 import os
 import platform
@@ -19,6 +18,7 @@ from hashrepro.errors import UserError
 from hashrepro.files import file_digest, value_digest
 from hashrepro.methods.parallel import launched
 from hashrepro.networks.synced import world_size
+from hashrepro.processes import signal_at_parents_end
 from hashrepro.settings import Machine
 
 LAUNCHER = "HASHREPRO_LAUNCHER"  # environment variable: id of the process that started several
@@ -85,8 +85,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     The lock outlives `spread`: its processes find it held by the one that started them.
     """
-    with suppress(OSError, AttributeError):  # Linux only: be told when dvc is killed
-        ctypes.CDLL("libc.so.6").prctl(1, signal.SIGTERM)
+    signal_at_parents_end(signal.SIGTERM)  # dvc, which may be killed
     if launched():
         if os.environ.get(LAUNCHER, "") not in ("", str(os.getppid())):
             sys.exit("The process that started this one has ended.")

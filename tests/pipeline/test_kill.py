@@ -72,18 +72,20 @@ def space(fresh):
 def test_killed_at_random_moments(tmp_path):
     """See `kill_often`: in no attempt is a bit lost, and no process that loads images is left behind."""
     paths = [HERE.parents[1] / "src", HERE.parent / "unit" / "methods"]
-    done = subprocess.run(
-        [sys.executable, HERE / "kill_often.py", tmp_path, "0"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert len(found) == 4
+    output, errors = tmp_path / "output", tmp_path / "errors"  # no pipes: a process left behind would hold them open
+    with open(output, "w") as out, open(errors, "w") as err:
+        subprocess.run(
+            [sys.executable, HERE / "kill_often.py", tmp_path, "0"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "OMP_NUM_THREADS": "1"},
+            stdout=out,
+            stderr=err,
+            check=False,
+            timeout=900,
+        )
+    found = json.loads(output.read_text() or "{}")
+    assert len(found) == 4, errors.read_text()
     for name, seen in found.items():
-        assert seen["same"], (name, seen, done.stderr)
+        assert seen["same"], (name, seen, errors.read_text())
         assert seen["left"] == 0, (name, seen)
     assert sum(seen["kills"] for seen in found.values()) >= 4  # about 28: else the test tests nothing
     assert sum(seen["loader_processes"] for seen in found.values()) >= 1

@@ -1,9 +1,11 @@
 """From cached images to the network's batches, in this process or in workers: the batches are the same."""
 
 import math
+import os
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from hashrepro.images.cache import CropFrom, ImageCache
 from hashrepro.images.streams import streams
 from hashrepro.images.transforms import TrainView, normalise_views, normalise_words, normalising_table
+from hashrepro.processes import end_with
 from hashrepro.seeds import stream
 
 
@@ -80,6 +83,10 @@ def _same(batch):
     return batch
 
 
+def _ending_with(parent: int, _worker: int) -> None:
+    end_with(parent)
+
+
 def _checked(rows: np.ndarray, cache: ImageCache) -> np.ndarray:
     rows = np.asarray(rows)  # the compiled look-up would read beyond the file
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(cache):
@@ -93,6 +100,7 @@ def _load(batches: _Batches, order: np.ndarray, batch_size: int, workers: int) -
         batch_sampler=[order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)],
         collate_fn=_same,
         num_workers=workers,
+        worker_init_fn=partial(_ending_with, os.getpid()),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # its own: a DataLoader would otherwise draw from torch's global one
     )
