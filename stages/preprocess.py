@@ -70,9 +70,9 @@ def main(name: str) -> None:
         facts = {
             **reading.facts,
             "reader": block.reader,
-            "title": reader.TITLE,
-            "terms": reader.TERMS,
-            "home": reader.HOME,
+            "title": reader.SOURCE.title,
+            "terms": reader.SOURCE.terms,
+            "home": reader.SOURCE.home,
             "seed": block.seed,
             "validation": block.validation,
         }

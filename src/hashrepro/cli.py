@@ -146,15 +146,15 @@ def data(arguments: argparse.Namespace, root: Path) -> int:
     for name, block in load_settings(root, arguments.params).datasets.items():
         reader = load_reader(block.reader)
         ready = (root / "data" / "processed" / name / "catalog.parquet").exists()
-        size = sum(archive.size or 0 for archive in reader.ARCHIVES)
+        size = sum(archive.size or 0 for archive in reader.SOURCE.archives)
         source = block.folder or (
-            f"download, {size / 2**20:,.0f} MiB" if reader.ARCHIVES else "a folder of yours"
+            f"download, {size / 2**20:,.0f} MiB" if reader.SOURCE.archives else "a folder of yours"
         )
-        print(f"{name}: {reader.TITLE}")
+        print(f"{name}: {reader.SOURCE.title}")
         print(
             f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}"
         )
-        print(f"    source  {source}\n    home    {reader.HOME}\n    terms   {reader.TERMS}")
+        print(f"    source  {source}\n    home    {reader.SOURCE.home}\n    terms   {reader.SOURCE.terms}")
     return 0
 
 

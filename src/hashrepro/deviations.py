@@ -1,6 +1,6 @@
 """docs/deviations.md: where papers, published code and sense differ, collected from where each is declared.
 
-The accounts stand on the parameters themselves (`methods.option`); `page` writes them together with the measured
+The accounts stand on the parameters themselves (`option`); `page` writes them together with the measured
 effects, so that the page cannot drift.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from hashrepro.methods.option import declared
+from hashrepro.option import declared
 
 EVERYONE = "every method"
 

@@ -72,7 +72,10 @@ def space(fresh):
 def test_killed_at_random_moments(tmp_path):
     """See `kill_often`: in no attempt is a bit lost, and no process that loads images is left behind."""
     paths = [HERE.parents[1] / "src", HERE.parent / "unit" / "methods"]
-    output, errors = tmp_path / "output", tmp_path / "errors"  # no pipes: a process left behind would hold them open
+    output, errors = (
+        tmp_path / "output",
+        tmp_path / "errors",
+    )  # no pipes: a process left behind would hold them open
     with open(output, "w") as out, open(errors, "w") as err:
         subprocess.run(
             [sys.executable, HERE / "kill_often.py", tmp_path, "0"],

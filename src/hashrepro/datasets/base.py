@@ -19,28 +19,71 @@ from hashrepro.errors import UserError
 
 @dataclass(frozen=True)
 class Archive:
-    """One file to fetch.
+    """One file that a data set is distributed in.
 
     Args:
-        name: its file name on disk.
-        urls: mirrors, tried in order.
+        name: its file name, as the official distribution has it.
+        urls: official address first, then mirrors, tried in order; none when no program may fetch it.
         size: bytes, None when unknown.
         digest: "md5:<hex>" or "sha256:<hex>", None when no trustworthy one is known.
         unpack: whether it is a tar or zip archive (otherwise it is used as it is).
+        into: folder that it is unpacked into, beside the other archives of the set; "" for none of its own.
+        by_hand: how a person gets it (form, request, password), for an archive without an address.
     """
 
     name: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = ()
     size: int | None = None
     digest: str | None = None
     unpack: bool = True
+    into: str = ""
+    by_hand: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from and what it is: all that `hashrepro data` and docs/datasets.md tell of it.
+
+    Args:
+        title: the name that papers use.
+        home: address of its official page.
+        terms: what its owners allow, in one line.
+        citation: paper that introduced it.
+        content: what the pictures show and how they are labelled, in one line.
+        images, classes, query, database: the counts of the official set under this project's default options; None
+            when they are the user's own.
+        image_bytes: bytes of all image files together, for estimates of disk and time; None when unknown.
+        archives: its files; none when it is not distributed as archives.
+        by_hand: lines that tell a person how to get what no program may fetch; empty when all can be.
+        layout: the folder that `read` wants, in one line.
+        root: the folder inside the unpacked archives that holds the set ("" when there is none); a user may name that
+            folder or the one above it.
+        files: glob patterns, relative to it, of all that `read` looks at.
+    """
+
+    title: str
+    home: str
+    terms: str
+    citation: str
+    content: str
+    layout: str
+    files: tuple[str, ...]
+    root: str = ""
+    images: int | None = None
+    classes: int | None = None
+    query: int | None = None
+    database: int | None = None
+    image_bytes: int | None = None
+    archives: tuple[Archive, ...] = ()
+    by_hand: tuple[str, ...] = ()
 
 
 @dataclass
 class Reading:
     """What a reader found. `images` are n paths of encoded files, or uint8 (n, h, w, 3) for small images.
 
-    `ids`, `labels`, `is_query`, `class_names`, `facts` are as in `Catalog`.
+    `ids`, `labels`, `is_query`, `class_names` are as in `Catalog`; `facts` are JSON-serialisable remarks, "split" (how
+    queries and database came about, in one line) among them.
     """
 
     ids: list[str]
@@ -49,6 +92,18 @@ class Reading:
     class_names: list[str]
     images: list[Path] | np.ndarray
     facts: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if len(self.images) != len(self.ids):
+            raise ValueError(f"{len(self.images)} images, {len(self.ids)} ids")
+
+    def only(self, rows: np.ndarray) -> "Reading":
+        """The reading of these rows (int64 row numbers) alone, in their order."""
+        images = self.images[rows] if isinstance(self.images, np.ndarray) else [self.images[i] for i in rows]
+        ids = [self.ids[row] for row in rows]
+        return Reading(
+            ids, self.labels[rows], self.is_query[rows], self.class_names, images, dict(self.facts)
+        )
 
     def catalog(self, name: str) -> Catalog:
         """The catalog of this reading under the data set's name."""
@@ -70,23 +125,28 @@ class ReaderOptions(BaseModel):
 class Reader(Protocol):
     """The contract of a reader module.
 
-    ROOT is the folder inside the unpacked archive that holds the set ("" when there is none); a user may name
-    that folder or the one above it. FILES are glob patterns, relative to it, of all that `read` looks at.
+    `read` gives paths of images without looking whether they are there: `preprocess` names all that are missing or
+    damaged at once.
     """
 
-    TITLE: str
-    HOME: str
-    TERMS: str
-    ARCHIVES: tuple[Archive, ...]
-    LAYOUT: str
-    ROOT: str
-    FILES: tuple[str, ...]
+    SOURCE: Source
     Options: type[ReaderOptions]
 
     def read(self, folder: Path, options: ReaderOptions, rng: np.random.Generator) -> Reading: ...
 
 
-_NOT_READERS = {"base", "catalog", "download", "fetching", "pickles", "transfer", "unpack"}
+_NOT_READERS = {
+    "base",
+    "catalog",
+    "checking",
+    "download",
+    "fetching",
+    "lists",
+    "pickles",
+    "splits",
+    "transfer",
+    "unpack",
+}
 
 
 def load_reader(name: str) -> Reader:

@@ -10,25 +10,35 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, check_counts, located, one_hot
+from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
 from hashrepro.datasets.pickles import read_pickle
 from hashrepro.errors import UserError
 
-TITLE = "CIFAR-10"
-HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
-TERMS = "no licence is stated; the authors ask to cite Krizhevsky 2009"
-ARCHIVES = (
-    Archive(
-        name="cifar-10-python.tar.gz",
-        urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-        size=170_498_071,
-        digest="md5:c58f30108f718f92721af3b95e74349a",
-    ),
-)
-ROOT = "cifar-10-batches-py"
 _BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-FILES = (*_BATCHES, "batches.meta")
-LAYOUT = f"the folder {ROOT} (or the one above it) of the Python version: {', '.join(FILES)}"
+SOURCE = Source(
+    title="CIFAR-10",
+    home="https://www.cs.toronto.edu/~kriz/cifar.html",
+    terms="no licence is stated; the authors ask to cite Krizhevsky 2009",
+    citation="Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images",
+    content="photographs of 32 x 32 pixels, one object each",
+    images=60_000,
+    classes=10,
+    query=1_000,
+    database=59_000,
+    image_bytes=184_320_000,
+    archives=(
+        Archive(
+            name="cifar-10-python.tar.gz",
+            urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            size=170_498_071,
+            digest="md5:c58f30108f718f92721af3b95e74349a",
+        ),
+    ),
+    root="cifar-10-batches-py",
+    layout="the folder cifar-10-batches-py (or the one above it) of the Python version: data_batch_1 to data_batch_5, "
+    "test_batch, batches.meta",
+    files=(*_BATCHES, "batches.meta"),
+)
 
 
 class Options(ReaderOptions):
@@ -47,7 +57,9 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         if pixels.dtype != np.uint8 or pixels.shape != (len(classes), 3072):
             raise ValueError(f"data is {pixels.dtype} {pixels.shape}, uint8 ({len(classes)}, 3072) expected")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"not a CIFAR-10 batch: {error}", where=path, mend=f"expected: {LAYOUT}") from error
+        raise UserError(
+            f"not a CIFAR-10 batch: {error}", where=path, mend=f"expected: {SOURCE.layout}"
+        ) from error
     return pixels, classes
 
 
@@ -55,7 +67,9 @@ def _read_class_names(path: Path) -> list[str]:
     try:
         return [name.decode() for name in read_pickle(path)[b"label_names"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"no list label_names: {error}", where=path, mend=f"expected: {LAYOUT}") from error
+        raise UserError(
+            f"no list label_names: {error}", where=path, mend=f"expected: {SOURCE.layout}"
+        ) from error
 
 
 def split(classes: np.ndarray, num_query: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +99,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     Raises:
         UserError: a file is missing, damaged or asks to run code, or the counts are not those expected.
     """
-    folder = located(Path(folder), ROOT)
+    folder = located(Path(folder), SOURCE.root)
     class_names = _read_class_names(folder / "batches.meta")
     batches = [_read_batch(folder / name) for name in _BATCHES]
     pixels = np.concatenate([pixels for pixels, _ in batches])
@@ -114,9 +128,6 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         class_names=class_names,
         images=pixels[rows].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
         facts={
-            "title": TITLE,
-            "home": HOME,
-            "terms": TERMS,
             "split": f"{len(query)} queries drawn, equally many of every class; the rest is the database",
         },
     )

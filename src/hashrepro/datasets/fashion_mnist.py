@@ -9,17 +9,24 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, one_hot
+from hashrepro.datasets.base import ReaderOptions, Reading, Source, one_hot
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest
 
-TITLE = "Fashion-MNIST (subset of 5,500)"
-HOME = "https://github.com/zalandoresearch/fashion-mnist"
-TERMS = "MIT licence, © 2017 Zalando SE, https://tech.zalando.com"
-ARCHIVES: tuple[Archive, ...] = ()
-LAYOUT = "the folder that holds fashion-mnist.npz; this project's own is data/quickstart"
-ROOT = ""
-FILES = ("fashion-mnist.npz",)
+SOURCE = Source(
+    title="Fashion-MNIST (subset of 5,500)",
+    home="https://github.com/zalandoresearch/fashion-mnist",
+    terms="MIT licence, © 2017 Zalando SE, https://tech.zalando.com",
+    citation="Xiao, Rasul and Vollgraf 2017, Fashion-MNIST",
+    content="grey product photographs of 28 x 28 pixels, one garment each",
+    images=5_500,
+    classes=10,
+    query=500,
+    database=5_000,
+    image_bytes=12_936_000,
+    layout="the folder that holds fashion-mnist.npz; this project's own is data/quickstart",
+    files=("fashion-mnist.npz",),
+)
 
 _DIGEST = "a429efae8466af1b6812cbf146ffdff84e4404588c7b10b8c96ef5141e1549a7"
 _CLASS_NAMES = [
@@ -44,7 +51,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         UserError: the file is missing or is not the one that this reader was written for.
     """
     path = Path(folder) / "fashion-mnist.npz"
-    mend = f"git checkout -- data/quickstart/fashion-mnist.npz, or name {LAYOUT}"
+    mend = f"git checkout -- data/quickstart/fashion-mnist.npz, or name {SOURCE.layout}"
     if not path.is_file():
         raise UserError("the embedded data set is missing", where=path, mend=mend)
     if file_digest(path) != _DIGEST:
@@ -64,10 +71,5 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         is_query=is_query[keep],
         class_names=_CLASS_NAMES,
         images=np.repeat(images[keep][..., None], 3, axis=-1),
-        facts={
-            "title": TITLE,
-            "home": HOME,
-            "terms": TERMS,
-            "split": "official test and training sets, sampled",
-        },
+        facts={"split": "official test and training sets, sampled"},
     )

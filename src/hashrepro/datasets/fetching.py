@@ -26,15 +26,15 @@ def _inventory(kind: str, root: Path, paths: list[Path]) -> dict:
 
 
 def _folder_inventory(name: str, reader: Reader, folder: Path) -> dict:
-    root = located(folder, reader.ROOT)
-    missing = [pattern for pattern in reader.FILES if not any(root.glob(pattern))]
+    root = located(folder, reader.SOURCE.root)
+    missing = [pattern for pattern in reader.SOURCE.files if not any(root.glob(pattern))]
     if missing:
         raise UserError(
             f"the folder lacks {', '.join(missing)}",
             where=folder,
-            mend=f"correct datasets.{name}.folder in params.yaml; it must be {reader.LAYOUT}",
+            mend=f"correct datasets.{name}.folder in params.yaml; it must be {reader.SOURCE.layout}",
         )
-    paths = {path for pattern in reader.FILES for path in root.glob(pattern) if path.is_file()}
+    paths = {path for pattern in reader.SOURCE.files for path in root.glob(pattern) if path.is_file()}
     return _inventory("folder", root, sorted(paths))
 
 
@@ -61,20 +61,20 @@ def fetch(
     if folder is not None:
         inventory = _folder_inventory(name, reader, Path(folder))
     else:
-        if not reader.ARCHIVES:
+        if not reader.SOURCE.archives:
             raise UserError(
-                f"{reader.TITLE} cannot be downloaded by a program",
+                f"{reader.SOURCE.title} cannot be downloaded by a program",
                 where=f"datasets.{name}",
-                mend=f"get it from {reader.HOME} and set datasets.{name}.folder to {reader.LAYOUT}",
+                mend=f"get it from {reader.SOURCE.home} and set datasets.{name}.folder to {reader.SOURCE.layout}",
             )
         urls = urls_override or {}
-        if unknown := urls.keys() - {archive.name for archive in reader.ARCHIVES}:
+        if unknown := urls.keys() - {archive.name for archive in reader.SOURCE.archives}:
             raise UserError(
                 f"unknown archive {min(unknown)!r}",
                 where=f"datasets.{name}.urls",
-                mend=f"choose of {', '.join(archive.name for archive in reader.ARCHIVES)}",
+                mend=f"choose of {', '.join(archive.name for archive in reader.SOURCE.archives)}",
             )
-        archives = [replace(a, urls=tuple(urls.get(a.name, a.urls))) for a in reader.ARCHIVES]
+        archives = [replace(a, urls=tuple(urls.get(a.name, a.urls))) for a in reader.SOURCE.archives]
         inventory = _inventory(
             "archives", destination, [download(a, destination, progress) for a in archives]
         )
@@ -92,7 +92,7 @@ def source_folder(name: str, reader: Reader, folder: Path | None, raw: Path, scr
         return Path(folder)
     with whole(Path(scratch) / name) as temporary:
         temporary.mkdir()
-        for archive in reader.ARCHIVES:
+        for archive in reader.SOURCE.archives:
             path = Path(raw) / archive.name
             if not path.is_file():
                 raise UserError(

@@ -12,9 +12,9 @@ from torch.nn.functional import mse_loss
 from hashrepro.methods.base import Method, signs
 from hashrepro.methods.dcc import dcc_sweep, pairwise_target
 from hashrepro.methods.losses import batch_loss
-from hashrepro.methods.option import SILENT, UNREAD, option
 from hashrepro.methods.recipe import Recipe
 from hashrepro.networks.schn import SCHNNetwork, SCHNOutput
+from hashrepro.option import SILENT, UNREAD, option
 
 
 class CycleRecipe(Recipe):

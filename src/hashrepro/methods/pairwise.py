@@ -8,9 +8,9 @@ from torch import Tensor
 from hashrepro.methods.base import Method
 from hashrepro.methods.dcc import dcc_sweep, pairwise_target
 from hashrepro.methods.losses import AsymmetricLoss
-from hashrepro.methods.option import option
 from hashrepro.methods.recipe import Recipe
 from hashrepro.networks.synced import gather_rows
+from hashrepro.option import option
 
 
 class PairwiseRecipe(Recipe):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-from hashrepro.methods.option import UNREAD, option
+from hashrepro.option import UNREAD, option
 
 
 class Recipe(BaseModel):

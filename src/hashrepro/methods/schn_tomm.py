@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
 from hashrepro.methods.cycle import CycleMethod, CycleRecipe
-from hashrepro.methods.option import UNREAD, option
 from hashrepro.networks.schn_tomm import Discriminator
+from hashrepro.option import UNREAD, option
 
 
 class TommRecipe(CycleRecipe):

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from hashrepro.methods.option import UNREAD, option
 from hashrepro.methods.pairwise import PairwiseMethod, PairwiseRecipe
 from hashrepro.networks.backbones import find_architecture
 from hashrepro.networks.icon import default_heads
 from hashrepro.networks.semicon import SEMICONNetwork
+from hashrepro.option import UNREAD, option
 
 
 class SemiconRecipe(PairwiseRecipe):

@@ -17,16 +17,28 @@ class Options(ReaderOptions):
 @pytest.mark.parametrize("name", READERS)
 def test_every_reader_keeps_the_contract(name):
     reader = load_reader(name)
-    for text in (reader.TITLE, reader.HOME, reader.TERMS, reader.LAYOUT):
-        assert isinstance(text, str)
-        assert text
-    assert isinstance(reader.ROOT, str)
-    assert reader.FILES
+    source = reader.SOURCE
+    assert all(
+        (
+            source.title,
+            source.home,
+            source.terms,
+            source.citation,
+            source.content,
+            source.layout,
+            source.files,
+        )
+    )
     assert issubclass(reader.Options, ReaderOptions)
     assert callable(reader.read)
-    for archive in reader.ARCHIVES:
-        assert all(url.startswith("https://") for url in archive.urls)
-        assert archive.digest.partition(":")[0] in ("md5", "sha256")
+    assert source.images is None or source.images == source.query + source.database
+    for what in ("classes", "query", "database"):  # the counts stand in the options' defaults, too
+        field = reader.Options.model_fields.get(f"expect_{what}")
+        assert field is None or field.default == getattr(source, what)
+    for archive in source.archives:
+        assert all(url.startswith("https://") or archive.digest for url in archive.urls)
+        assert archive.digest is None or archive.digest.partition(":")[0] in ("md5", "sha256")
+        assert archive.urls or archive.by_hand
 
 
 def test_an_unknown_reader_is_answered_with_those_there_are():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hashrepro.datasets.base import Archive
+from hashrepro.datasets.base import Archive, Source
 from hashrepro.datasets.fetching import fetch, source_folder
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
@@ -30,12 +30,17 @@ def sha256(content):
 
 def reader(*archives):
     return SimpleNamespace(
-        TITLE="Birds",
-        HOME="https://birds.example",
-        LAYOUT="a folder with list.txt and images/",
-        ROOT="set",
-        FILES=("list.txt", "images/*/*"),
-        ARCHIVES=archives,
+        SOURCE=Source(
+            title="Birds",
+            home="https://birds.example",
+            terms="free",
+            citation="nobody",
+            content="birds",
+            layout="a folder with list.txt and images/",
+            root="set",
+            files=("list.txt", "images/*/*"),
+            archives=archives,
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""A field of a recipe that decides between a published behaviour and another one, and says so itself."""
+"""A key of params.yaml that decides between a published behaviour and another one, and says so itself."""
 
 from typing import Any
 
