@@ -6,15 +6,16 @@ writes data/raw/DATASET/: the downloaded archives, or for a folder that the user
 from common import ROOT, stage
 
 from hashrepro.datasets.base import load_reader
-from hashrepro.datasets.fetching import fetch
+from hashrepro.delivery.fetching import fetch
 from hashrepro.settings import load_settings
 
 
 @stage
 def main(name: str) -> None:
-    block = load_settings(ROOT).dataset(name)
-    folder = ROOT / block.folder if block.folder else None
-    fetch(name, load_reader(block.reader), folder, ROOT / "data" / "raw" / name)
+    settings = load_settings(ROOT)
+    block = settings.dataset(name)
+    raw, places = ROOT / "data" / "raw" / name, settings.machine.archive_places(ROOT)
+    fetch(name, load_reader(block.reader), block.own_folder(ROOT), raw, places)
 
 
 if __name__ == "__main__":

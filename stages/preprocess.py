@@ -2,100 +2,113 @@
 
 reads  data/raw/DATASET/, params.yaml: datasets.DATASET
 writes data/processed/DATASET/: catalog.parquet, images.json and the image files beside it
+
+Killed at any moment, it goes on where it was: what is unpacked stays in work/, the cache grows in a hidden folder
+beside its own, and takes its name when it is whole.
 """
 
+import dataclasses
 import shutil
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from common import ROOT, stage
 
-from hashrepro.datasets.base import load_reader, parse_options
-from hashrepro.datasets.catalog import Catalog
-from hashrepro.datasets.fetching import source_folder
+from hashrepro.datasets.base import Reading, load_reader, parse_options
+from hashrepro.datasets.splits import check_recorded
+from hashrepro.delivery.fetching import source_folder
 from hashrepro.errors import UserError
-from hashrepro.files import whole
-from hashrepro.images.cache import build_cache
-from hashrepro.images.decoding import resized_bytes
+from hashrepro.files import locked, replace, value_digest
+from hashrepro.images.building import build_cache
 from hashrepro.seeds import stream
 from hashrepro.settings import Dataset, load_settings
 
 
-def validation_queries(is_query: np.ndarray, count: int, rng: np.random.Generator, name: str) -> np.ndarray:
-    """bool (n,): `count` database images, drawn to serve as queries when recipes are chosen."""
-    database = np.flatnonzero(~is_query)
+def with_validation_queries(reading: Reading, count: int, rng: np.random.Generator, name: str) -> Reading:
+    """The database alone, `count` of its images drawn to serve as queries when recipes are chosen."""
+    database = np.flatnonzero(~reading.is_query)
     if count >= len(database):
         raise UserError(
             f"{count} validation queries are asked for, but the database has {len(database)} images.",
             where=f"params.yaml: datasets.{name}.validation",
             mend=f"set it below {len(database)}",
         )
-    chosen = np.zeros(len(is_query), dtype=bool)
-    chosen[rng.permutation(database)[:count]] = True
-    return chosen
+    is_query = np.zeros(len(database), dtype=bool)
+    is_query[rng.permutation(len(database))[:count]] = True
+    return dataclasses.replace(reading.only(database), is_query=is_query)
 
 
-def make_room(paths: Sequence[Path], block: Dataset, name: str) -> None:
-    """Say how much the training cache will take; UserError if the disk has less."""
-    needed, free = resized_bytes(paths, block.resize), shutil.disk_usage(ROOT).free
-    print(f"{name}: the training cache takes {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free", flush=True)
-    if needed > free:
-        raise UserError(
-            f"The training cache takes {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB of disk are free.",
-            where=f"params.yaml: datasets.{name}.training_cache",
-            mend="free some space, or set it to none",
-        )
+def readable(reading: Reading, dropped: list[int], name: str) -> Reading:
+    """The reading without the rows that the cache had to leave out."""
+    if not dropped:
+        return reading
+    lost = {
+        "query": int(reading.is_query[dropped].sum()),
+        "database": int((~reading.is_query[dropped]).sum()),
+    }
+    print(
+        f"{name}: dropped {lost['query']} queries and {lost['database']} database images that cannot be read"
+    )
+    kept = reading.only(np.setdiff1d(np.arange(len(reading.ids)), dropped))
+    kept.facts["dropped"] = [reading.ids[row] for row in dropped]
+    return kept
+
+
+def facts(reader, block: Dataset, reading: Reading) -> dict:
+    """What the catalog remembers beside rows and labels: where they are from, and the split as hashed lists of ids."""
+    ids = np.array(reading.ids, dtype=object)
+    return {
+        **reading.facts,
+        "reader": block.reader,
+        "title": reader.SOURCE.title,
+        "terms": reader.SOURCE.terms,
+        "home": reader.SOURCE.home,
+        "seed": block.seed,
+        "validation": block.validation,
+        "query_digest": value_digest(ids[reading.is_query].tolist()),
+        "database_digest": value_digest(ids[~reading.is_query].tolist()),
+    }
 
 
 @stage
 def main(name: str) -> None:
-    block = load_settings(ROOT).dataset(name)
+    settings = load_settings(ROOT)
+    block = settings.dataset(name)
     reader = load_reader(block.reader)
     options = parse_options(name, reader, block.options)
-    work = ROOT / "work"
-    work.mkdir(exist_ok=True)
-    scratch = tempfile.mkdtemp(prefix=f"unpack-{name}-", dir=work)
-    try:
-        raw = ROOT / "data" / "raw" / name
-        folder = source_folder(name, reader, ROOT / block.folder if block.folder else None, raw, scratch)
-        reading = reader.read(folder, options, stream(block.seed, "split", name))
-        labels, is_query, ids, images = reading.labels, reading.is_query, reading.ids, reading.images
-        if block.validation:
-            chosen = validation_queries(is_query, block.validation, stream(block.seed, "validation"), name)
-            keep = np.flatnonzero(~is_query)
-            labels, is_query, ids = labels[keep], chosen[keep], [ids[row] for row in keep]
-            images = images[keep] if isinstance(images, np.ndarray) else [images[row] for row in keep]
-        facts = {
-            **reading.facts,
-            "reader": block.reader,
-            "title": reader.SOURCE.title,
-            "terms": reader.SOURCE.terms,
-            "home": reader.SOURCE.home,
-            "seed": block.seed,
-            "validation": block.validation,
-        }
-        catalog = Catalog(name, ids, labels, is_query, reading.class_names, facts)
-        with whole(ROOT / "data" / "processed" / name) as destination:
-            destination.mkdir()
-            if block.training_cache == "resized" and not isinstance(images, np.ndarray):
-                make_room(images, block, name)
-            build_cache(
-                destination,
-                images,
-                resize=block.resize,
-                crop=block.crop,
-                workers=block.workers,
-                training_cache=block.training_cache,
-            )
-            catalog.write(destination / "catalog.parquet")
-        print(
-            f"{name}: {len(catalog.query_rows):,} queries, {len(catalog.database_rows):,} database images, "
-            f"{len(catalog.class_names)} classes, digest {catalog.digest[:12]}"
+    raw, unpacked = ROOT / "data" / "raw" / name, ROOT / "work" / "unpacked" / name
+    processed = ROOT / "data" / "processed" / name
+    building = processed.with_name(f".{name}.building")
+    with locked(ROOT / "work" / f"preprocess-{name}.lock", f"Another process is preprocessing {name}."):
+        folder = source_folder(
+            name, reader, block.own_folder(ROOT), raw, unpacked, settings.machine.archive_places(ROOT)
         )
-    finally:
-        shutil.rmtree(scratch)
+        reading = reader.read(folder, options, stream(block.seed, "split", name))
+        check_recorded(block.reader, options, block.seed, reading)
+        if block.validation:
+            reading = with_validation_queries(
+                reading, block.validation, stream(block.seed, "validation"), name
+            )
+        header = build_cache(
+            building,
+            reading.images,
+            resize=block.resize,
+            crop=block.crop,
+            workers=block.workers,
+            training_cache=block.training_cache,
+            unreadable=block.unreadable,
+            upright=block.upright,
+            crop_bottom=reading.crop_bottom,
+        )
+        reading = readable(reading, header.get("dropped", []), name)
+        reading.facts = facts(reader, block, reading)
+        catalog = reading.catalog(name)
+        catalog.write(building / "catalog.parquet")
+        replace(building, processed)
+        shutil.rmtree(unpacked, ignore_errors=True)
+    print(
+        f"{name}: {len(catalog.query_rows):,} queries, {len(catalog.database_rows):,} database images, "
+        f"{len(catalog.class_names)} classes, digest {catalog.digest[:12]}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hashrepro.errors import UserError
 
 if TYPE_CHECKING:
+    from hashrepro.overview import Named
     from hashrepro.settings import Settings
 
 EPILOGUE = """
@@ -23,7 +24,8 @@ examples:
   hashrepro report --from-mlflow      rebuild the report from the tracking store alone
   hashrepro check                     check params.yaml before anything runs
   hashrepro keys semicon              list every key of SEMICON's recipe
-  hashrepro data                      list the data sets, their terms and their state on this machine
+  hashrepro data list                 list the data sets, their sizes, terms and state on this machine
+  hashrepro data check cub            say what of a data set is there, missing or wrong, file by file
   hashrepro ui                        compare runs in the MLflow UI, on 127.0.0.1
 """
 
@@ -139,22 +141,73 @@ def show(arguments: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def data(arguments: argparse.Namespace, root: Path) -> int:
+def named_sets(root: Path, file: str) -> list["Named"]:
+    """(name, block, reader) of every data set in params.yaml."""
     from hashrepro.datasets.base import load_reader
     from hashrepro.settings import load_settings
 
-    for name, block in load_settings(root, arguments.params).datasets.items():
-        reader = load_reader(block.reader)
-        ready = (root / "data" / "processed" / name / "catalog.parquet").exists()
-        size = sum(archive.size or 0 for archive in reader.SOURCE.archives)
-        source = block.folder or (
-            f"download, {size / 2**20:,.0f} MiB" if reader.SOURCE.archives else "a folder of yours"
-        )
-        print(f"{name}: {reader.SOURCE.title}")
-        print(
-            f"    state   {'preprocessed' if ready else 'not here; dvc repro data/dvc.yaml:preprocess@' + name}"
-        )
-        print(f"    source  {source}\n    home    {reader.SOURCE.home}\n    terms   {reader.SOURCE.terms}")
+    return [
+        (name, block, load_reader(block.reader)) for name, block in load_settings(root, file).datasets.items()
+    ]
+
+
+def data(arguments: argparse.Namespace, root: Path) -> int:
+    return {"list": data_list, "check": data_check, "docs": data_docs}[arguments.what](arguments, root)
+
+
+def data_list(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.delivery.checking import state
+    from hashrepro.overview import listing
+    from hashrepro.settings import load_settings
+
+    places = load_settings(root, arguments.params).machine.archive_places(root)
+    raw, processed = root / "data" / "raw", root / "data" / "processed"
+    rows = [
+        (name, block, reader, state(reader, block.own_folder(root), raw / name, processed / name, places))
+        for name, block, reader in named_sets(root, arguments.params)
+    ]
+    print(listing(rows))
+    print(
+        "Make one: dvc repro data/dvc.yaml:preprocess@NAME   |   Look at its files: hashrepro data check NAME"
+    )
+    return 0
+
+
+def data_check(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.datasets.base import load_reader, parse_options
+    from hashrepro.delivery.checking import check_archives, check_folder, check_processed, summary
+    from hashrepro.seeds import stream
+    from hashrepro.settings import load_settings
+
+    settings = load_settings(root, arguments.params)
+    name = arguments.name
+    block = settings.dataset(name)
+    reader = load_reader(block.reader)
+    options = parse_options(name, reader, block.options)
+    findings, folder = [], block.own_folder(root)
+    if folder is None:
+        places = [root / "data" / "raw" / name, *settings.machine.archive_places(root)]
+        findings += check_archives(reader, places)
+        folder = root / "work" / "unpacked" / name
+    if block.folder or folder.is_dir():
+        rng = stream(block.seed, "split", name)
+        findings += check_folder(reader, folder, options, rng, decode=arguments.decode)
+    findings += check_processed(root / "data" / "processed" / name)
+    for finding in findings:
+        print(finding)
+    print(summary(findings))
+    return int(any(finding.state in ("missing", "wrong") for finding in findings))
+
+
+def data_docs(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.files import whole
+    from hashrepro.overview import fill, section
+
+    path = root / "docs" / "datasets.md"
+    text = fill(path, section(named_sets(root, arguments.params)))
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(path)
     return 0
 
 
@@ -168,12 +221,13 @@ def keys(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def deviations(arguments: argparse.Namespace, root: Path) -> int:
-    from hashrepro.deviations import catalogue, page, read_effects
+    from hashrepro.deviations import catalogue, of_datasets, page, read_effects
     from hashrepro.files import whole
 
     path = root / "docs" / "deviations.md"
+    text = page(catalogue(), of_datasets(), read_effects(root / "docs" / "effects.csv"))
     with whole(path) as temporary:
-        temporary.write_text(page(catalogue(), read_effects(root / "docs" / "effects.csv")), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     print(path)
     return 0
 
@@ -241,7 +295,18 @@ def parser() -> argparse.ArgumentParser:
     command(
         "deviations", deviations, "write docs/deviations.md from what the code declares and docs/effects.csv"
     )
-    command("data", data, "list the data sets: source, terms, state")
+    sub = command("data", data, "list the data sets: size, source, terms, state; or check the files of one")
+    parts = sub.add_subparsers(dest="what", metavar="WHAT")
+    sub.set_defaults(what="list")
+    parts.add_parser(
+        "list", help="all data sets: size, source, terms, state (what `hashrepro data` alone does)"
+    )
+    part = parts.add_parser(
+        "check", help="what of a data set is there, what is missing, what is wrong, file by file"
+    )
+    part.add_argument("name", help="for example cub")
+    part.add_argument("--decode", action="store_true", help="decode every image whole, not its header alone")
+    parts.add_parser("docs", help="write the tables of docs/datasets.md from what the readers declare")
     sub = command("ui", ui, "open the MLflow UI on 127.0.0.1")
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
     return top

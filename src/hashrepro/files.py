@@ -1,12 +1,15 @@
 """Files that are either whole or absent, and their digests."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from hashrepro.errors import UserError
 
 
 @contextlib.contextmanager
@@ -21,14 +24,35 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
-        if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        replace(temporary, path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def replace(made: Path, path: Path) -> None:
+    """Give the file or folder `made` the name `path`, in place of what has that name."""
+    if made.is_dir() and path.is_dir():
+        shutil.rmtree(path)
+    os.replace(made, path)
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, what: str) -> Iterator[None]:
+    """Hold a lock on the file `path`, which ends with the process whatever happens to it.
+
+    Raises:
+        UserError: another process holds it; `what` says in a sentence what it is doing.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise UserError(what, where=path, mend="wait for it to end, or stop it") from None
+        yield
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from hashrepro.errors import UserError
+from hashrepro.option import SILENT, option
 
 if TYPE_CHECKING:
     from hashrepro.methods.recipe import Recipe
@@ -52,8 +53,13 @@ class Machine(Block):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     threads: PositiveInt = 1
     workers: int = Field(0, ge=0)
+    archives: list[str] = []  # folders and files that are looked through before anything is downloaded
     processes: PositiveInt = 1  # that share one training, each on its own GPU
     checkpoint_minutes: float = Field(10, ge=0)  # a longer epoch ends with a checkpoint; 0: every epoch does
+
+    def archive_places(self, root: Path) -> list[Path]:
+        """`archives` as paths; relative ones are seen from the repository at `root`."""
+        return [root / Path(place).expanduser() for place in self.archives]
 
 
 class Dataset(Block):
@@ -66,9 +72,21 @@ class Dataset(Block):
     validation: int = Field(0, ge=0)
     resize: PositiveInt
     crop: PositiveInt
+    upright: bool = option(
+        False,
+        "turn images as their EXIF data say",
+        paper=SILENT,
+        reference="takes the pixels as they are stored, so that some pictures lie on their side",
+        others={"true": "for photographs straight from a camera or phone"},
+    )
+    unreadable: Literal["fail", "drop"] = "fail"  # images that are missing or damaged
     training_cache: Literal["none", "resized"] = "none"  # decoded images for recipes with crop_from: resized
     top_k: PositiveInt | None = None
     workers: PositiveInt = 1
+
+    def own_folder(self, root: Path) -> Path | None:
+        """`folder` as a path; a relative one is seen from the repository at `root`."""
+        return root / Path(self.folder).expanduser() if self.folder else None
 
 
 class Encoding(Block):
@@ -92,6 +110,7 @@ class Settings(Block):
     suite: Suite
     grid: Grid
     machine: Machine
+    templates: dict[str, Any] = {}  # YAML blocks for others to merge
     datasets: dict[str, Dataset]
     train: dict[str, dict[str, dict[str, Any]]]
     encode: Encoding

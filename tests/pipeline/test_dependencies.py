@@ -9,7 +9,17 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 # Plumbing: where files are, how errors look, what is logged, how options are documented. It decides no number.
-PLUMBING = {"__init__", "errors", "files", "option", "settings", "tracking"}
+PLUMBING = {"__init__", "errors", "files", "option", "processes", "settings", "tracking"}
+# Of preprocessing: how archives come and are unpacked (their digests tell what is in them), how a cache is read back.
+UNUSED = {
+    *("answers", "checking", "contents", "download", "fetching", "pieces", "transfer", "unpack"),
+    *("cache", "pool"),
+}
+READERS = {
+    path.stem
+    for path in (ROOT / "src/hashrepro/datasets").glob("*.py")
+    if "SOURCE = Source(" in path.read_text()
+}
 METHODS = ("adsh", "semicon", "schn", "schn_tomm")
 
 
@@ -55,6 +65,16 @@ def test_of_training_and_encoding(stage, method):
 def test_of_scoring_and_reporting(stage):
     deps = declared(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage])
     assert uncovered(imported(stage), deps) == []
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_of_preprocessing(reader):
+    stage = YAML(typ="safe").load(ROOT / "data/dvc.yaml")["stages"]["preprocess"]["do"]
+    deps = [dep.replace("${item.reader}", reader) for dep in stage["deps"]]
+    files = imported("preprocess", f"hashrepro.datasets.{reader}")
+    assert [file for file in uncovered(files, deps) if Path(file).stem not in UNUSED] == []
+    assert not READERS - {reader} & {Path(dep).stem for dep in deps}
+    assert all(dep.startswith("data/") or (ROOT / dep).exists() for dep in deps)
 
 
 def test_every_dependency_exists():

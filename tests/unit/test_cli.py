@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from hashrepro.cli import main, repository
+from hashrepro.overview import BEGIN, END
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,12 +131,40 @@ def test_show_before_there_are_results(clone, capsys):
     assert "mend:  hashrepro repro" in capsys.readouterr().err
 
 
-def test_data_lists_source_terms_and_state(clone, capsys):
-    assert main(["data"]) == 0
+@pytest.mark.parametrize("words", [["data"], ["data", "list"]])
+def test_data_lists_size_source_terms_and_state(clone, capsys, words):
+    assert main(words) == 0
     text = capsys.readouterr().out
-    assert "cifar10: CIFAR-10" in text
-    assert "download, 163 MiB" in text
-    assert "not here; dvc repro data/dvc.yaml:preprocess@cub" in text
+    assert "cifar10: CIFAR-10, 60,000 images, 10 classes\n    state  not here\n" in text
+    assert "nabirds: NABirds, 48,562 images, 555 classes\n    state  not here: by hand" in text
+    assert "download 170 MB" in text
+    assert "non-commercial research" in text
+
+
+def test_data_check_says_what_is_missing_file_by_file(clone, capsys):
+    assert main(["data", "check", "cub"]) == 1
+    assert "CUB_200_2011.tgz" in capsys.readouterr().out
+    raw = clone / "data" / "raw" / "cub"
+    raw.mkdir(parents=True)
+    (raw / "CUB_200_2011.tgz").write_bytes(b"not it")
+    assert main(["data", "check", "cub"]) == 1
+    assert "wrong" in capsys.readouterr().out
+
+
+def test_data_check_of_an_unknown_set(clone, capsys):
+    assert main(["data", "check", "cup"]) == 2
+    assert "Did you mean 'cub'?" in capsys.readouterr().err
+
+
+def test_data_docs_writes_between_the_marks(clone):
+    (clone / "docs").mkdir()
+    page = clone / "docs" / "datasets.md"
+    page.write_text(f"before\n{BEGIN}\nsome stale text\n{END}\nafter\n")
+    assert main(["data", "docs"]) == 0
+    text = page.read_text()
+    assert text.startswith(f"before\n{BEGIN}\n| name |")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "some stale text" not in text
 
 
 def test_help_names_every_command(capsys):

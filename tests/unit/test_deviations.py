@@ -6,7 +6,17 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from hashrepro.deviations import EVERYONE, Effect, catalogue, keys, page, read_effects
+from hashrepro.deviations import (
+    EVERY_DATASET,
+    EVERYONE,
+    Effect,
+    catalogue,
+    in_yaml,
+    keys,
+    of_datasets,
+    page,
+    read_effects,
+)
 from hashrepro.methods.base import load_method, method_names
 from hashrepro.methods.recipe import Recipe
 
@@ -34,10 +44,19 @@ EXPECTED = {
 }  # fmt: skip
 
 
+EXPECTED_OF_DATASETS = {
+    EVERY_DATASET: {"upright"},
+    "FGVC-Aircraft": {"banner"},
+    "MIR-Flickr 25K": {"labels", "drop_unlabelled", "split"},
+    "NUS-WIDE": {"concepts", "split"},
+    "VegFru": {"database"},
+}
+
+
 def test_the_page_is_what_the_code_declares():
     """`hashrepro deviations` writes it."""
     written = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
-    assert written == page(catalogue(), read_effects(ROOT / "docs" / "effects.csv"))
+    assert written == page(catalogue(), of_datasets(), read_effects(ROOT / "docs" / "effects.csv"))
 
 
 def test_every_choice_is_there_once():
@@ -45,6 +64,14 @@ def test_every_choice_is_there_once():
     for deviation in catalogue():
         found.setdefault(deviation.owner, set()).add(deviation.name)
     assert found == EXPECTED
+
+
+def test_every_choice_of_a_data_set_is_there_once():
+    found = {}
+    for deviation in of_datasets():
+        found.setdefault(deviation.owner, set()).add(deviation.name)
+        assert in_yaml(deviation.default) not in deviation.others
+    assert found == EXPECTED_OF_DATASETS
 
 
 def test_every_value_is_taken_and_none_is_the_default():
@@ -72,7 +99,7 @@ def test_keys_have_a_default_and_a_meaning_unless_the_name_says_it():
 def test_a_measured_effect_stands_at_its_value():
     effect = Effect("semicon", "alpha", "0.3", 12, 0, 70.0, 71.25, 60.0, 58.0, "abcdef0123")
     other = Effect("semicon", "sem", "none", 12, 0, 70.0, 69.0, 60.0, 61.0, "abcdef0123")
-    text = page(catalogue(), [effect, other])
+    text = page(catalogue(), of_datasets(), [effect, other])
     (line,) = [line for line in text.splitlines() if line.startswith("- `0.3`")]
     assert line.endswith("*Measured: semicon, 12 bits: +1.2 / -2.0.*")
     assert "| semicon | 12 | `sem: none` | 70.0 -> 69.0 | 60.0 -> 61.0 |" in text

@@ -1,8 +1,10 @@
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
-from hashrepro.files import file_digest, read_json, value_digest, whole, write_json
+from hashrepro.files import file_digest, locked, read_json, replace, value_digest, whole, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_trace(tmp_path):
@@ -42,3 +44,24 @@ def test_digests(tmp_path):
     assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
     assert file_digest(tmp_path / "a", "md5") == hashlib.md5(b"abc").hexdigest()
     assert value_digest({"a": 1, "b": 2}) == value_digest({"b": 2, "a": 1}) != value_digest({"a": 2, "b": 1})
+
+
+def test_a_lock_keeps_other_processes_out(tmp_path):
+    path = tmp_path / "deep" / "lock"
+    script = "import sys; from hashrepro.files import locked\nwith locked(sys.argv[1], 'Busy.'): print('in')"
+
+    def attempt():
+        command = [sys.executable, "-c", script, path]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with locked(path, "Busy."):
+        assert "UserError: Busy." in attempt().stderr
+    assert attempt().stdout == "in\n"
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    replace(tmp_path / "new", tmp_path / "old")
+    assert [path.name for path in tmp_path.rglob("*")] == ["old", "new"]

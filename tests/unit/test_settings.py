@@ -39,7 +39,7 @@ def test_unknown_key_names_line_and_suggestion(edited):
     assert "machine.treads" in str(error.value.where)
     assert (
         error.value.mend
-        == "remove it, or use one of: checkpoint_minutes, device, processes, threads, workers"
+        == "remove it, or use one of: archives, checkpoint_minutes, device, processes, threads, workers"
     )
 
 

@@ -6,7 +6,7 @@ and a block in params.yaml.
 
 import importlib
 import pkgutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +53,7 @@ class Source:
         images, classes, query, database: the counts of the official set under this project's default options; None
             when they are the user's own.
         image_bytes: bytes of all image files together, for estimates of disk and time; None when unknown.
+        pixels: whether it comes as small pictures already decoded, not as a file each.
         archives: its files; none when it is not distributed as archives.
         by_hand: lines that tell a person how to get what no program may fetch; empty when all can be.
         layout: the folder that `read` wants, in one line.
@@ -74,6 +75,7 @@ class Source:
     query: int | None = None
     database: int | None = None
     image_bytes: int | None = None
+    pixels: bool = False
     archives: tuple[Archive, ...] = ()
     by_hand: tuple[str, ...] = ()
 
@@ -83,7 +85,8 @@ class Reading:
     """What a reader found. `images` are n paths of encoded files, or uint8 (n, h, w, 3) for small images.
 
     `ids`, `labels`, `is_query`, `class_names` are as in `Catalog`; `facts` are JSON-serialisable remarks, "split" (how
-    queries and database came about, in one line) among them.
+    queries and database came about, in one line) among them. `crop_bottom` rows of pixels are to be removed at the
+    bottom of every image file before anything else is done with it.
     """
 
     ids: list[str]
@@ -92,6 +95,7 @@ class Reading:
     class_names: list[str]
     images: list[Path] | np.ndarray
     facts: dict = field(default_factory=dict)
+    crop_bottom: int = 0
 
     def __post_init__(self):
         if len(self.images) != len(self.ids):
@@ -100,9 +104,13 @@ class Reading:
     def only(self, rows: np.ndarray) -> "Reading":
         """The reading of these rows (int64 row numbers) alone, in their order."""
         images = self.images[rows] if isinstance(self.images, np.ndarray) else [self.images[i] for i in rows]
-        ids = [self.ids[row] for row in rows]
-        return Reading(
-            ids, self.labels[rows], self.is_query[rows], self.class_names, images, dict(self.facts)
+        return replace(
+            self,
+            ids=[self.ids[row] for row in rows],
+            labels=self.labels[rows],
+            is_query=self.is_query[rows],
+            images=images,
+            facts=dict(self.facts),
         )
 
     def catalog(self, name: str) -> Catalog:
@@ -110,11 +118,19 @@ class Reading:
         return Catalog(name, self.ids, self.labels, self.is_query, self.class_names, self.facts)
 
 
+COUNTS = ("images", "classes", "query", "database")
+
+
 class ReaderOptions(BaseModel):
     """Base of every reader's `Options`. Fields named ``expect_*`` are counts that must be found exactly."""
 
     model_config = ConfigDict(extra="forbid")
     _key: str = PrivateAttr("datasets.<name>.options")
+
+    def counts(self) -> dict[str, int]:
+        """What of classes, images, query and database these options say must be found, by name."""
+        stated = {what: getattr(self, f"expect_{what}", None) for what in COUNTS}
+        return {what: count for what, count in stated.items() if count is not None}
 
     @property
     def key(self) -> str:
@@ -135,18 +151,13 @@ class Reader(Protocol):
     def read(self, folder: Path, options: ReaderOptions, rng: np.random.Generator) -> Reading: ...
 
 
-_NOT_READERS = {
-    "base",
-    "catalog",
-    "checking",
-    "download",
-    "fetching",
-    "lists",
-    "pickles",
-    "splits",
-    "transfer",
-    "unpack",
-}
+_NOT_READERS = {"base", "catalog", "lists", "pickles", "splits"}
+
+
+def reader_names() -> list[str]:
+    """The names of all readers there are, sorted."""
+    package = importlib.import_module(__package__)
+    return sorted({module.name for module in pkgutil.iter_modules(package.__path__)} - _NOT_READERS)
 
 
 def load_reader(name: str) -> Reader:
@@ -155,9 +166,7 @@ def load_reader(name: str) -> Reader:
     Raises:
         UserError: there is no such reader; the message lists those there are.
     """
-    package = importlib.import_module(__package__)
-    there = sorted({module.name for module in pkgutil.iter_modules(package.__path__)} - _NOT_READERS)
-    if name not in there:
+    if name not in (there := reader_names()):
         raise UserError(
             f"unknown reader {name!r}",
             where="datasets.<name>.reader",

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
 from hashrepro.datasets.pickles import read_pickle
+from hashrepro.datasets.splits import digests, draw_same_positions
 from hashrepro.errors import UserError
 
 _BATCHES = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
@@ -26,6 +27,7 @@ SOURCE = Source(
     query=1_000,
     database=59_000,
     image_bytes=184_320_000,
+    pixels=True,
     archives=(
         Archive(
             name="cifar-10-python.tar.gz",
@@ -44,9 +46,9 @@ SOURCE = Source(
 class Options(ReaderOptions):
     """`num_query` queries in all, equally many of every class; the counts are those of the whole pool."""
 
-    num_query: int = Field(default=1000, ge=1)
-    expect_classes: int = 10
-    expect_images: int = 60_000
+    num_query: int = Field(1000, ge=1, description="queries in all, equally many of every class")
+    expect_classes: int = Field(10, description="classes that must be found")
+    expect_images: int = Field(60_000, description="images that must be found, queries and database together")
 
 
 def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -72,27 +74,6 @@ def _read_class_names(path: Path) -> list[str]:
         ) from error
 
 
-def split(classes: np.ndarray, num_query: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(query rows, database rows) of a pool with equally many images of every class.
-
-    Queries are class-major, each class in the order of the one permutation; database rows are grouped by
-    class, each class in the order of the pool.
-
-    Raises:
-        ValueError: the classes differ in size, or `num_query` does not divide into them.
-    """
-    sizes = np.bincount(classes)
-    per_class, rest = divmod(num_query, len(sizes))
-    if rest or not 0 < per_class < sizes.min() or sizes.min() != sizes.max():
-        raise ValueError(
-            f"{num_query} queries cannot be drawn evenly from classes of {sizes.tolist()} images"
-        )
-    by_class = np.argsort(classes, kind="stable").reshape(len(sizes), -1)
-    order = rng.permutation(by_class.shape[1])
-    query, database = order[:per_class], np.sort(order[per_class:])
-    return by_class[:, query].ravel(), by_class[:, database].ravel()
-
-
 def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     """Read the six batches. `rng` draws the queries. Images are uint8 (n, 32, 32, 3), queries first.
 
@@ -115,12 +96,13 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
             mend="fetch the files again",
         )
     try:
-        query, database = split(classes, options.num_query, rng)
+        query, database = draw_same_positions(classes, options.num_query, rng)
     except ValueError as error:
         mend = "choose a num_query that every class can give its equal part of (official: 1000)"
         raise UserError(str(error), where=f"{options.key}.num_query", mend=mend) from error
 
     rows = np.concatenate([query, database])
+    place = np.argsort(np.argsort(classes, kind="stable"))  # of every image in the pool sorted by class
     return Reading(
         ids=[ids[row] for row in rows],
         labels=one_hot(classes[rows], len(class_names)),
@@ -129,5 +111,6 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         images=pixels[rows].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
         facts={
             "split": f"{len(query)} queries drawn, equally many of every class; the rest is the database",
+            "rows": digests(place[query], place[database]),
         },
     )

@@ -7,9 +7,10 @@ gives the queries and the official training set is the database, both in the ord
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
-from hashrepro.datasets.lists import inner_path, joined, read_pairs
+from hashrepro.datasets.lists import check_per_class, read_annotation
 
 _LAYOUT = (
     "the folder CUB_200_2011 (or the one above it): images.txt, image_class_labels.txt, train_test_split.txt, "
@@ -25,6 +26,7 @@ SOURCE = Source(
     classes=200,
     query=5_794,
     database=5_994,
+    image_bytes=1_150_000_000,  # about: the archive's size, most of which is JPEG
     archives=(
         Archive(
             name="CUB_200_2011.tgz",
@@ -42,9 +44,9 @@ SOURCE = Source(
 class Options(ReaderOptions):
     """The official counts; another set in the same layout states its own."""
 
-    expect_classes: int = 200
-    expect_query: int = 5794
-    expect_database: int = 5994
+    expect_classes: int = Field(200, description="classes that classes.txt must have")
+    expect_query: int = Field(5794, description="images that the test set must have")
+    expect_database: int = Field(5994, description="images that the training set must have")
 
 
 def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
@@ -54,19 +56,19 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         UserError: an annotation file is missing, a line is malformed, or the counts are not those expected.
     """
     folder = located(Path(folder), SOURCE.root)
-    classes = read_pairs(folder / "classes.txt", _LAYOUT)
-    listed = read_pairs(folder / "images.txt", _LAYOUT)
-    names = [inner_path(name, folder / "images.txt", number) for name, number in listed.values()]
-    numbers = {key: c for c, key in enumerate(classes)}
-    labels = joined(folder / "image_class_labels.txt", listed, numbers, _LAYOUT)
-    is_query = joined(folder / "train_test_split.txt", listed, {"1": False, "0": True}, _LAYOUT).astype(bool)
-    database = int((~is_query).sum())
-    check_counts(options, folder, classes=len(classes), query=int(is_query.sum()), database=database)
+    found = read_annotation(folder, _LAYOUT)
+    labels, is_query = found.rows_of_classes, found.is_query
+    class_names = [name.partition(".")[2].replace("_", " ") or name for name, _ in found.classes.values()]
+    query, database = int(is_query.sum()), int((~is_query).sum())
+    check_counts(options, folder, classes=len(class_names), query=query, database=database)
+    if (query, database) == (SOURCE.query, SOURCE.database):
+        check_per_class(labels[~is_query], class_names, 29, 30, "database images", folder)
+    images = folder / "images"
     return Reading(
-        ids=names,
-        labels=one_hot(labels, len(classes)),
+        ids=found.names,
+        labels=one_hot(labels, len(class_names)),
         is_query=is_query,
-        class_names=[name.partition(".")[2].replace("_", " ") or name for name, _ in classes.values()],
-        images=[folder / "images" / name for name in names],
+        class_names=class_names,
+        images=[images / name for name in found.names],
         facts={"split": "official test set, official training set"},
     )

@@ -24,6 +24,7 @@ SOURCE = Source(
     query=500,
     database=5_000,
     image_bytes=12_936_000,
+    pixels=True,
     layout="the folder that holds fashion-mnist.npz; this project's own is data/quickstart",
     files=("fashion-mnist.npz",),
 )
@@ -38,8 +39,8 @@ _CLASS_NAMES = [
 class Options(ReaderOptions):
     """How many images a class to keep: the first ones, in the order of the file."""
 
-    query_per_class: int = Field(default=50, ge=1, le=50)
-    database_per_class: int = Field(default=500, ge=1, le=500)
+    query_per_class: int = Field(50, ge=1, le=50, description="queries of each class")
+    database_per_class: int = Field(500, ge=1, le=500, description="database images of each class")
 
 
 def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:

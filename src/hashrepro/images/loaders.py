@@ -64,7 +64,7 @@ class _Batches(Dataset):
         images = self.memory.take((len(rows), 3, size, size))
         table, out = normalising_table(tuple(self.mean), tuple(self.std)), images.numpy()
         if self.view is None and self.cache.views is not None:
-            normalise_views(self.cache.views, rows, table, out)
+            normalise_views(self.cache.views, self.cache.slots(rows), table, out)
         else:
             for words, image in zip(self._words(rows), out, strict=True):
                 normalise_words(words, table, image)

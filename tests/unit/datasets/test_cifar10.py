@@ -5,7 +5,9 @@ import pytest
 
 from hashrepro.datasets import cifar10
 from hashrepro.datasets.base import load_reader, parse_options
+from hashrepro.datasets.splits import check_recorded, digests, draw_same_positions
 from hashrepro.errors import UserError
+from hashrepro.seeds import stream
 
 PER_CLASS, NAMES = 6, [b"plane", b"car", b"bird"]
 COUNTS = {"num_query": 6, "expect_classes": 3, "expect_images": 18}
@@ -74,6 +76,13 @@ def test_one_permutation_serves_every_class(folder):
     assert numbers(reading)[~reading.is_query].tolist() == expected_database
 
 
+def test_the_rows_of_the_split_are_kept_as_those_of_the_pool_sorted_by_class(folder):
+    """Known without the files, whatever the order of the images in them."""
+    sorted_pool = np.repeat(np.arange(3), PER_CLASS)
+    split = draw_same_positions(sorted_pool, 6, np.random.default_rng(3))
+    assert read(folder, seed=3).facts["rows"] == digests(*split)
+
+
 def test_the_split_follows_the_seed(folder):
     assert read(folder, seed=1).ids == read(folder, seed=1).ids
     assert read(folder, seed=1).ids != read(folder, seed=2).ids
@@ -140,9 +149,10 @@ def test_a_batch_without_what_belongs_in_it_is_refused(folder, content):
 def test_the_real_set(real_data):
     if not (real_data / "cifar-10-batches-py").is_dir():
         pytest.skip("HASHREPRO_TEST_DATA has no cifar-10-batches-py/")
-    options = parse_options("cifar", load_reader("cifar10"), {})
-    reading = cifar10.read(real_data, options, np.random.default_rng(0))
-    catalog = reading.catalog("cifar")
+    options = parse_options("cifar10", load_reader("cifar10"), {})
+    reading = cifar10.read(real_data, options, stream(0, "split", "cifar10"))
+    check_recorded("cifar10", options, 0, reading)
+    catalog = reading.catalog("cifar10")
     assert catalog.labels[catalog.query_rows].sum(axis=0).tolist() == [100] * 10
     assert catalog.labels[catalog.database_rows].sum(axis=0).tolist() == [5900] * 10
     assert (np.diff(catalog.labels[catalog.database_rows].argmax(axis=1)) >= 0).all()

@@ -61,10 +61,16 @@ def test_the_folder_above_may_be_named(folder, tmp_path_factory):
     assert read(above).ids == IMAGES
 
 
-def test_windows_line_ends_are_read(folder):
+def test_windows_lists_are_read(folder):
+    expected = read(folder)
     for name, lines in LINES.items():
-        (folder / name).write_bytes("".join(f"{line}\r\n" for line in lines).encode())
-    assert read(folder).ids == IMAGES
+        (folder / name).write_bytes(
+            "".join(f"{line} \r\n" for line in ["\ufeff" + lines[0], *lines[1:], ""]).encode()
+        )
+    reading = read(folder)
+    assert reading.ids == IMAGES
+    assert np.array_equal(reading.labels, expected.labels)
+    assert np.array_equal(reading.is_query, expected.is_query)
 
 
 def test_other_counts_than_the_official_ones_must_be_stated(folder):
@@ -88,6 +94,7 @@ def test_a_missing_file_is_named(folder, name):
         ("images.txt", 2, "2", "not a line"),
         ("images.txt", 2, "", "not a line"),
         ("images.txt", 2, "1 001.Sooty_Gull/b.jpg", "stands twice"),
+        ("images.txt", 3, "3 001.Sooty_Gull/b.jpg", "stands twice: line 2"),
         ("images.txt", 3, "3 ../../secret.jpg", "leaves the folder"),
         ("images.txt", 3, "3 /etc/passwd", "leaves the folder"),
         ("image_class_labels.txt", 1, "5 3", "'3' is not one of"),
@@ -110,6 +117,27 @@ def test_ids_must_be_the_same_in_every_file(folder, name, text):
     (folder / name).write_text("".join(f"{line}\n" for line in lines))
     with pytest.raises(UserError, match=rf"only one of images\.txt and {name}"):
         read(folder)
+
+
+def test_the_defaults_admit_the_official_size_and_nothing_near_it(tmp_path):
+    def write(name, lines):
+        (tmp_path / name).write_text("".join(f"{key} {value}\n" for key, value in lines))
+
+    training = [1] * 5994 + [0] * 5794
+    labels = np.concatenate([np.repeat(np.arange(200), [29] * 6 + [30] * 194), np.arange(5794) % 200]) + 1
+    write("classes.txt", [(c, f"{c:03d}.Bird_{c}") for c in range(1, 201)])
+    write("images.txt", [(i, f"{i}.jpg") for i in range(11_788)])
+    write("image_class_labels.txt", enumerate(labels))
+    write("train_test_split.txt", enumerate(training))
+    official = parse_options("full", load_reader("cub"), {})
+    reading = cub.read(tmp_path, official, np.random.default_rng(0))
+    assert reading.labels.shape == (11_788, 200)
+    assert set(reading.labels[~reading.is_query].sum(axis=0)) == {29, 30}
+
+    labels[0] = 200
+    write("image_class_labels.txt", enumerate(labels))
+    with pytest.raises(UserError, match="class 'Bird 1' has 28 database images, and 29 to 30"):
+        cub.read(tmp_path, official, np.random.default_rng(0))
 
 
 def test_fifty_classes_of_the_real_set(real_data):

@@ -1,16 +1,16 @@
-import io
 import pickle
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torchvision import transforms as reference
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json, write_json
 from hashrepro.images.cache import ImageCache, build_cache
-from hashrepro.images.decoding import resized_bytes
+from hashrepro.images.loaders import evaluation_batches, train_batches
+from hashrepro.images.transforms import TrainView
 
 RESIZE, CROP = 40, 32
 EVALUATION = reference.Compose([reference.Resize(RESIZE), reference.CenterCrop(CROP)])
@@ -84,14 +84,6 @@ def test_originals_are_the_decoded_files(tmp_path, paths):
         assert np.array_equal(cache.pixels(row), expected), path.name
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-@pytest.mark.parametrize("training_cache", ["none", "resized"])
-def test_worker_processes_write_the_same_bytes(tmp_path, paths, training_cache):
-    build(tmp_path / "alone", paths, training_cache=training_cache)
-    build(tmp_path / "together", paths, workers=2, training_cache=training_cache)
-    assert folder_bytes(tmp_path / "alone") == folder_bytes(tmp_path / "together")
-
-
 def test_the_training_cache_has_every_image_as_torchvision_resizes_it(tmp_path, paths):
     header = build(tmp_path / "cache", paths, training_cache="resized")
     cache = ImageCache.open(tmp_path / "cache")
@@ -100,7 +92,6 @@ def test_the_training_cache_has_every_image_as_torchvision_resizes_it(tmp_path, 
     for row, path in enumerate(paths):
         assert np.array_equal(cache.pixels(row, "resized"), np.asarray(resize(rgb(path)))), path.name
         assert np.array_equal(cache.pixels(row), np.asarray(rgb(path))), path.name
-    assert (tmp_path / "cache" / "resized.bin").stat().st_size == resized_bytes(paths, RESIZE)
 
 
 def test_the_training_cache_changes_nothing_else(tmp_path, paths):
@@ -132,18 +123,6 @@ def test_a_missing_training_cache_is_an_error_that_says_how_to_get_it(tmp_path, 
         cache.require("resized")
     with pytest.raises(UserError, match="crop_from is 'small'"):
         cache.require("small")
-
-
-def test_the_size_of_a_training_cache_is_told_without_its_damaged_images(paths):
-    expected = 3 * sum(np.prod(reference.Resize(RESIZE)(rgb(path)).size) for path in paths[1:])
-    paths[0].write_text("<html>not an image</html>")
-    assert resized_bytes(paths, RESIZE) == expected
-
-
-def test_building_leaves_torchs_global_generator_alone(tmp_path, paths):
-    before = torch.get_rng_state()
-    build(tmp_path / "cache", paths)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(
@@ -178,31 +157,67 @@ def test_pickling_carries_the_folder_and_not_the_pixels(tmp_path, paths):
     assert torch.equal(pickle.loads(pickled).evaluation([1]), cache.evaluation([1]))
 
 
-def test_every_damaged_image_is_named_and_nothing_is_left(tmp_path, paths):
-    paths[1].write_bytes(b"")
-    paths[3].write_text("<html>not an image</html>")
-    with pytest.raises(UserError, match="2 of 6 images") as caught:
-        build(tmp_path / "cache", paths, training_cache="resized")
-    for path in paths:
-        assert (str(path) in str(caught.value)) == (path in (paths[1], paths[3]))
-    assert list((tmp_path / "cache").iterdir()) == []
+@pytest.fixture
+def turned(tmp_path):
+    """An image that EXIF wants turned, without its last 5 rows then."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    photo(np.random.default_rng(2), 60, 90).save(tmp_path / "turned.jpg", exif=exif)
+    image = ImageOps.exif_transpose(rgb_with_exif(tmp_path / "turned.jpg"))
+    return tmp_path / "turned.jpg", image.crop((0, 0, 60, 85))
 
 
-def test_a_missing_file_is_named(tmp_path, paths):
-    paths[2].unlink()
-    with pytest.raises(UserError, match=r"grey\.jpg"):
-        build(tmp_path / "cache", paths)
+def rgb_with_exif(path):
+    image = Image.open(path)
+    image.load()
+    return image
 
 
-def test_a_jpeg_whose_end_is_missing_is_accepted(tmp_path, paths):
-    data = paths[0].read_bytes()
-    paths[0].write_bytes(data[: len(data) * 2 // 3])
-    build(tmp_path / "cache", paths)
-    cut = ImageCache.open(tmp_path / "cache").pixels(0)
-    whole = np.asarray(rgb(io.BytesIO(data)))
-    assert cut.shape == whole.shape
-    assert np.array_equal(cut[:16], whole[:16])
-    assert not np.array_equal(cut, whole)
+@pytest.mark.parametrize("training_cache", ["none", "resized"])
+def test_training_crops_are_cut_from_the_image_that_evaluation_saw(tmp_path, turned, training_cache):
+    path, expected = turned
+    options = {"upright": True, "crop_bottom": 5, "training_cache": training_cache}
+    header = build(tmp_path / "cache", [path], **options)
+    assert (header["upright"], header["crop_bottom"]) == (True, 5)
+    cache = ImageCache.open(tmp_path / "cache")
+    assert np.array_equal(cache.pixels(0), np.asarray(expected))
+    assert np.array_equal(cache.evaluation([0])[0].permute(1, 2, 0), np.asarray(EVALUATION(expected)))
+    if training_cache == "resized":
+        assert np.array_equal(cache.pixels(0, "resized"), np.asarray(reference.Resize(RESIZE)(expected)))
+
+
+def test_the_bottom_of_pixels_is_removed_too(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 28, 35, 3), dtype=np.uint8)
+    header = build(tmp_path / "cache", pixels, crop_bottom=8)
+    assert header["crop_bottom"] == 8
+    build(tmp_path / "cut", pixels[:, :20].copy())
+    with_bottom, cut = (folder_bytes(tmp_path / name)["originals.npy"] for name in ("cache", "cut"))
+    assert with_bottom == cut
+
+
+def test_rows_of_a_cache_without_its_damaged_images_are_those_of_the_others(tmp_path, paths):
+    paths[1].unlink()
+    paths[4].write_bytes(b"GIF89a, or so it says")
+    header = build(tmp_path / "cache", paths, unreadable="drop", training_cache="resized")
+    assert (header["n"], header["dropped"]) == (4, [1, 4])
+    kept = [paths[row] for row in (0, 2, 3, 5)]
+    build(tmp_path / "kept", kept, training_cache="resized")
+    expected, cache = (ImageCache.open(tmp_path / name) for name in ("kept", "cache"))
+    cache = pickle.loads(pickle.dumps(cache))
+    assert len(cache) == 4
+    rows = np.array([3, 1, 1, 0, 2])
+    assert torch.equal(cache.evaluation(rows), expected.evaluation(rows))
+    for row in range(4):
+        assert np.array_equal(cache.pixels(row), np.asarray(rgb(kept[row])))
+        assert np.array_equal(cache.pixels(row, "resized"), expected.pixels(row, "resized"))
+    half = ((0.5,) * 3, (0.5,) * 3)
+    for found, right in zip(*(evaluation_batches(c, rows, 2, *half) for c in (cache, expected)), strict=True):
+        assert torch.equal(found, right)
+    epochs = [train_batches(c, rows, 2, TrainView(16), *half, seed=0, path=()) for c in (cache, expected)]
+    for found, right in zip(*epochs, strict=True):
+        assert torch.equal(found[1], right[1])
+    with pytest.raises(IndexError, match="of a cache of 4 images"):
+        evaluation_batches(cache, np.array([4]), 1, *half)
 
 
 def test_a_crop_larger_than_the_resize_is_refused(tmp_path, paths):

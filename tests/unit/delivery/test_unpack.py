@@ -1,11 +1,13 @@
 import io
+import shutil
 import tarfile
 import zipfile
 
 import numpy as np
 import pytest
 
-from hashrepro.datasets.unpack import unpack
+from hashrepro.delivery import contents
+from hashrepro.delivery.unpack import extract, survey, unpack
 from hashrepro.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -91,8 +93,8 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
 def test_no_more_than_the_limit_is_written(tmp_path, kind):
     path = write(tmp_path / f"a.{kind}", {"set/bomb": bytes(5_000_000)})
     with pytest.raises(UserError, match="larger than the limit"):
-        unpack(path, tmp_path / "out", limit=100_000)
-    assert sum(map(len, tree(tmp_path / "out").values())) <= 100_000
+        unpack(path, tmp_path / "out", limit=4_999_999)
+    assert not (tmp_path / "out").exists()
     unpack(path, tmp_path / "enough", limit=5_000_000)
 
 
@@ -124,7 +126,112 @@ def test_a_web_page_in_place_of_an_archive_is_refused(tmp_path):
         unpack(tmp_path / "a.tgz", tmp_path / "out")
 
 
-def test_a_file_in_the_way_is_named(tmp_path):
-    path = write(tmp_path / "a.tar", {"set/a": b"file", "set/a/b": b"below it"})
-    with pytest.raises(UserError, match="cannot write"):
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("other", ["set/a.txt", "set//a.txt", "./set/./a.txt"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_stands_twice_is_refused(tmp_path, kind, other):
+    path = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("set/a.txt", b"one")
+            archive.writestr(other, b"two")
+    else:
+        write(path, {"set/a.txt": b"one"}, [member(other)])
+    with pytest.raises(UserError, match=r"'set/a\.txt' stands twice"):
         unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("names", [("set/a", "set/a/b"), ("set/a/b", "set/a"), ("set/a/b/c/d", "set/a")])
+def test_a_file_and_a_folder_of_one_name_are_refused(tmp_path, kind, names):
+    path = write(tmp_path / f"a.{kind}", dict.fromkeys(names, b"content"))
+    with pytest.raises(UserError, match="'set/a' is a file and a folder"):
+        unpack(path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_may_stand_twice(tmp_path):
+    path = write(tmp_path / "a.tar", FILES, [member("set/", tarfile.DIRTYPE), member("./", tarfile.DIRTYPE)])
+    unpack(path, tmp_path / "out")
+    assert tree(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("name", ["set/" + "a" * 256, "set/" + "é" * 128, "set/" + "deep/" * 400 + "a"])
+def test_a_name_that_no_disk_takes_is_refused(tmp_path, kind, name):
+    path = write(tmp_path / f"a.{kind}", FILES | {name: b""})
+    with pytest.raises(UserError, match=r"too long: 'set/.{36}'\.\.\.") as caught:
+        unpack(path, tmp_path / "out")
+    assert len(str(caught.value)) < 500
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_longest_names_come_out(tmp_path):
+    files = {"set/" + "a" * 255: b"1", "set/" + "é" * 127: b"2"}
+    unpack(write(tmp_path / "a.tar", files), tmp_path / "out")
+    assert tree(tmp_path / "out") == files
+
+
+def patched(path, local, central, value):
+    """The zip archive with two bytes of every member's headers replaced."""
+    data = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\3\4", local), (b"PK\1\2", central)):
+        at = data.find(mark)
+        while at >= 0:
+            data[at + offset : at + offset + 2] = value.to_bytes(2, "little")
+            at = data.find(mark, at + 4)
+    path.write_bytes(data)
+    return path
+
+
+def test_an_archive_with_a_password_says_what_to_do(tmp_path):
+    path = patched(write(tmp_path / "a.zip", {"set/a.txt": b"secret"}), 6, 8, 1)
+    with pytest.raises(
+        UserError, match=r"(?s)'set/a.txt' is encrypted: a password is needed.*7z x a\.zip.*folder"
+    ):
+        unpack(path, tmp_path / "out")
+
+
+def test_an_archive_that_is_packed_in_an_unknown_way_says_what_to_do(tmp_path):
+    path = patched(
+        write(tmp_path / "a.zip", {"set/a.txt": b"large"}), 8, 10, 9
+    )  # Deflate64, as Windows packs
+    with pytest.raises(UserError, match=r"(?s)compression.*7z x a\.zip.*folder"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_content_is_counted_before_anything_is_written(tmp_path, kind, monkeypatch):
+    path, total = write(tmp_path / f"a.{kind}", FILES), sum(map(len, FILES.values()))
+    assert survey(path) == total
+    usage = shutil.disk_usage(tmp_path)
+    for free in (total, total - 1):
+        monkeypatch.setattr(contents.shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        if free == total:
+            unpack(path, tmp_path / "out")
+        else:
+            with pytest.raises(UserError, match=f"{total} bytes are to come, {free} are free"):
+                unpack(path, tmp_path / "full")
+    assert tree(tmp_path / "out") == FILES
+    assert tree(tmp_path / "full") == {}
+
+
+def test_no_more_is_written_than_was_counted(tmp_path):
+    path = write(tmp_path / "a.tar", FILES)
+    with pytest.raises(UserError, match="larger than its members state"):
+        extract(path, tmp_path / "out", 100)
+    assert sum(map(len, tree(tmp_path / "out").values())) <= 100
+
+
+def test_what_is_in_the_way_is_named(tmp_path):
+    path = write(tmp_path / "a.tar", FILES)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "set").write_bytes(b"mine")
+    with pytest.raises(UserError, match=r"cannot write: .*out/set"):
+        unpack(path, tmp_path / "out")
+
+
+def test_an_archive_that_is_missing_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read: .*a\.tar"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
