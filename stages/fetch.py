@@ -14,7 +14,7 @@ from hashrepro.settings import load_settings
 def main(name: str) -> None:
     settings = load_settings(ROOT)
     block = settings.dataset(name)
-    raw, places = ROOT / "data" / "raw" / name, settings.machine.archive_places(ROOT)
+    raw, places = ROOT / "data" / "raw" / name, settings.archive_places(ROOT, name)
     fetch(name, load_reader(block.reader), block.own_folder(ROOT), raw, places)
 
 

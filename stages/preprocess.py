@@ -13,7 +13,7 @@ import shutil
 import numpy as np
 from common import ROOT, stage
 
-from hashrepro.datasets.base import Reading, load_reader, parse_options
+from hashrepro.datasets.base import Reader, Reading, load_reader, parse_options
 from hashrepro.datasets.splits import check_recorded
 from hashrepro.delivery.fetching import source_folder
 from hashrepro.errors import UserError
@@ -53,13 +53,13 @@ def readable(reading: Reading, dropped: list[int], name: str) -> Reading:
     return kept
 
 
-def facts(reader, block: Dataset, reading: Reading) -> dict:
+def facts(name: str, reader: Reader, block: Dataset, reading: Reading) -> dict:
     """What the catalog remembers beside rows and labels: where they are from, and the split as hashed lists of ids."""
     ids = np.array(reading.ids, dtype=object)
     return {
         **reading.facts,
         "reader": block.reader,
-        "title": reader.SOURCE.title,
+        "title": block.title or (reader.SOURCE.title if reader.SOURCE.images else name),
         "terms": reader.SOURCE.terms,
         "home": reader.SOURCE.home,
         "seed": block.seed,
@@ -80,7 +80,7 @@ def main(name: str) -> None:
     building = processed.with_name(f".{name}.building")
     with locked(ROOT / "work" / f"preprocess-{name}.lock", f"Another process is preprocessing {name}."):
         folder = source_folder(
-            name, reader, block.own_folder(ROOT), raw, unpacked, settings.machine.archive_places(ROOT)
+            name, reader, block.own_folder(ROOT), raw, unpacked, settings.archive_places(ROOT, name)
         )
         reading = reader.read(folder, options, stream(block.seed, "split", name))
         check_recorded(block.reader, options, block.seed, reading)
@@ -100,7 +100,7 @@ def main(name: str) -> None:
             crop_bottom=reading.crop_bottom,
         )
         reading = readable(reading, header.get("dropped", []), name)
-        reading.facts = facts(reader, block, reading)
+        reading.facts = facts(name, reader, block, reading)
         catalog = reading.catalog(name)
         catalog.write(building / "catalog.parquet")
         replace(building, processed)

@@ -141,14 +141,11 @@ def show(arguments: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def named_sets(root: Path, file: str) -> list["Named"]:
+def named_sets(settings: "Settings") -> list["Named"]:
     """(name, block, reader) of every data set in params.yaml."""
     from hashrepro.datasets.base import load_reader
-    from hashrepro.settings import load_settings
 
-    return [
-        (name, block, load_reader(block.reader)) for name, block in load_settings(root, file).datasets.items()
-    ]
+    return [(name, block, load_reader(block.reader)) for name, block in settings.datasets.items()]
 
 
 def data(arguments: argparse.Namespace, root: Path) -> int:
@@ -160,12 +157,13 @@ def data_list(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.overview import listing
     from hashrepro.settings import load_settings
 
-    places = load_settings(root, arguments.params).machine.archive_places(root)
+    settings = load_settings(root, arguments.params)
     raw, processed = root / "data" / "raw", root / "data" / "processed"
-    rows = [
-        (name, block, reader, state(reader, block.own_folder(root), raw / name, processed / name, places))
-        for name, block, reader in named_sets(root, arguments.params)
-    ]
+    rows = []
+    for name, block, reader in named_sets(settings):
+        places = settings.archive_places(root, name)
+        found = state(reader, block.own_folder(root), raw / name, processed / name, places)
+        rows.append((name, block, reader, found))
     print(listing(rows))
     print(
         "Make one: dvc repro data/dvc.yaml:preprocess@NAME   |   Look at its files: hashrepro data check NAME"
@@ -186,7 +184,7 @@ def data_check(arguments: argparse.Namespace, root: Path) -> int:
     options = parse_options(name, reader, block.options)
     findings, folder = [], block.own_folder(root)
     if folder is None:
-        places = [root / "data" / "raw" / name, *settings.machine.archive_places(root)]
+        places = [root / "data" / "raw" / name, *settings.archive_places(root, name)]
         findings += check_archives(reader, places)
         folder = root / "work" / "unpacked" / name
     if block.folder or folder.is_dir():
@@ -202,9 +200,10 @@ def data_check(arguments: argparse.Namespace, root: Path) -> int:
 def data_docs(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.files import whole
     from hashrepro.overview import fill, section
+    from hashrepro.settings import load_settings
 
     path = root / "docs" / "datasets.md"
-    text = fill(path, section(named_sets(root, arguments.params)))
+    text = fill(path, section(named_sets(load_settings(root, arguments.params))))
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(path)

@@ -89,7 +89,8 @@ def listing(sets: Iterable[tuple[str, Dataset, Reader, str]]) -> str:
 
 
 def section(sets: list[Named]) -> str:
-    """The written part of docs/datasets.md: a table of all sets, then each set's sources, steps and options."""
+    """The written part of docs/datasets.md: a table of all sets, each set's sources, steps and options, and the options
+    of the readers for a user's own images."""
     lines = [
         "| name | data set | images | classes | queries / database | download | prepared | preparing | comes by |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -112,17 +113,12 @@ def section(sets: list[Named]) -> str:
         readers.setdefault(block.reader, (reader, []))[1].append(name)
     for reader, names in readers.values():
         lines += ["", *_about(reader, names)]
-    return "\n".join(lines)
-
-
-def own_data() -> list[str]:
-    """The readers of a user's own images: their keys, as in `section`."""
-    lines = []
     for name in reader_names():
         reader = load_reader(name)
         if reader.SOURCE.images is None:
-            lines += [f"### `reader: {name}`", "", reader.SOURCE.layout, "", *_options(reader)]
-    return lines
+            layout = f"{reader.SOURCE.layout[0].upper()}{reader.SOURCE.layout[1:]}."
+            lines += ["", f"### `reader: {name}`", "", layout, "", *_options(reader)]
+    return "\n".join(lines)
 
 
 def _about(reader: Reader, names: list[str]) -> list[str]:
@@ -150,7 +146,7 @@ def _archive(archive: Archive) -> str:
 
 
 def _options(reader: Reader) -> list[str]:
-    rows = [(key, default, meaning) for key, default, meaning in keys(reader.Options)]
+    rows = [tuple(cell.replace("|", "\\|") for cell in row) for row in keys(reader.Options)]
     lines = ["| option | default | meaning |", "| --- | --- | --- |"]
     return [*lines, *(f"| `{key}` | `{default}` | {meaning} |" for key, default, meaning in rows)]
 

@@ -57,15 +57,12 @@ class Machine(Block):
     processes: PositiveInt = 1  # that share one training, each on its own GPU
     checkpoint_minutes: float = Field(10, ge=0)  # a longer epoch ends with a checkpoint; 0: every epoch does
 
-    def archive_places(self, root: Path) -> list[Path]:
-        """`archives` as paths; relative ones are seen from the repository at `root`."""
-        return [root / Path(place).expanduser() for place in self.archives]
-
 
 class Dataset(Block):
     """One data set as this project uses it: reader, source, and the view that networks see."""
 
     reader: str
+    title: str | None = None  # in tables
     folder: str | None = None
     options: dict[str, Any] = {}
     seed: int = 0
@@ -130,6 +127,20 @@ class Settings(Block):
                 mend=f"add a block datasets.{name}, or use one of {', '.join(self.datasets)}",
             )
         return self.datasets[name]
+
+    def archive_places(self, root: Path, name: str) -> list[Path]:
+        """Where archives of the data set `name` may be besides its own folder data/raw/NAME.
+
+        These are `machine.archives`, of which relative ones are seen from the repository at `root`, and what was
+        downloaded for other data sets of the same reader.
+        """
+        others = [
+            root / "data" / "raw" / other
+            for other, block in self.datasets.items()
+            if other != name and block.reader == self.dataset(name).reader
+        ]
+        named = [root / Path(place).expanduser() for place in self.machine.archives]
+        return [*named, *(folder for folder in others if folder.is_dir())]
 
     def recipe(self, method: str, dataset: str) -> "Recipe":
         """The checked recipe of a method on a data set.

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hashrepro.cli import named_sets
 from hashrepro.datasets.base import Archive, ReaderOptions, Source, load_reader
 from hashrepro.errors import UserError
 from hashrepro.overview import (
@@ -46,18 +47,17 @@ def reader(**changes):
     return SimpleNamespace(SOURCE=replace(SOURCE, **changes), Options=ReaderOptions)
 
 
-def named_sets():
-    return [(name, block, load_reader(block.reader)) for name, block in load_settings(ROOT).datasets.items()]
+SETS = named_sets(load_settings(ROOT))
 
 
 def test_the_page_is_what_the_readers_declare():
     """`hashrepro data docs` writes it."""
     page = ROOT / "docs" / "datasets.md"
-    assert fill(page, section(named_sets())) == page.read_text(encoding="utf-8")
+    assert fill(page, section(SETS)) == page.read_text(encoding="utf-8")
 
 
 def test_every_set_of_the_papers_is_there():
-    text = section(named_sets())
+    text = section(SETS)
     for title in (
         "CUB-200-2011",
         "FGVC-Aircraft",

@@ -99,3 +99,12 @@ def test_a_suite_file_is_laid_over(edited, tmp_path):
     settings = edited(file="other.yaml")
     assert settings.suite.name == "other"
     assert settings.grid.runs() == [("adsh", "cifar10", 24, 0), ("adsh", "cifar10", 24, 1)]
+
+
+def test_archives_are_looked_for_in_named_places_and_beside_other_blocks_of_the_reader(edited, tmp_path):
+    settings = edited("archives: []", "archives: [downloads, /elsewhere]")
+    for name in ("nuswide", "nuswide10", "cub"):
+        (tmp_path / "data" / "raw" / name).mkdir(parents=True)
+    named = [tmp_path / "downloads", Path("/elsewhere")]
+    assert settings.archive_places(tmp_path, "nuswide10") == [*named, tmp_path / "data" / "raw" / "nuswide"]
+    assert settings.archive_places(tmp_path, "cub") == named
