@@ -7,7 +7,6 @@ draws the same numbers as an undisturbed one without any generator state being s
 import zlib
 
 import numpy as np
-import torch
 
 
 def _entropy(seed: int, path: tuple[str | int, ...]) -> list[int]:
@@ -22,4 +21,6 @@ def stream(seed: int, *path: str | int) -> np.random.Generator:
 
 def seed_torch(seed: int, *path: str | int) -> None:
     """Seed torch's global generators (CPU and CUDA; they drive initialisation and dropout) from a stream."""
+    import torch  # half a gigabyte, which stages that only draw do without
+
     torch.manual_seed(int(stream(seed, *path).integers(2**63)))

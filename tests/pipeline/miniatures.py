@@ -19,7 +19,19 @@ from PIL import Image
 COLOURS = np.array([(170, 30, 30), (30, 170, 30), (30, 30, 170), (150, 150, 20)])
 BANNER = 20  # rows of pixels of FGVC-Aircraft's notice of copyright
 CONCEPTS = (  # of NUS-WIDE, the most frequent first, which the alphabet does not tell
-    *("sky", "clouds", "person", "water", "animal", "grass", "buildings", "window", "plants", "lake", "ocean"),
+    *(
+        "sky",
+        "clouds",
+        "person",
+        "water",
+        "animal",
+        "grass",
+        "buildings",
+        "window",
+        "plants",
+        "lake",
+        "ocean",
+    ),
     *("road", "flowers", "sunset", "reflection", "rocks", "vehicle", "snow", "tree", "beach", "mountain"),
     *("zebra", "airport"),
 )
@@ -80,12 +92,16 @@ def write_cifar10(folder: Path) -> Miniature:
     place.mkdir(parents=True)
     rng = np.random.default_rng(0)
     classes = rng.permutation(np.repeat(np.arange(4), per_class))
-    pixels = (COLOURS[classes][:, None, None] + rng.integers(0, 80, (len(classes), 32, 32, 3))).astype(np.uint8)
+    pixels = (COLOURS[classes][:, None, None] + rng.integers(0, 80, (len(classes), 32, 32, 3))).astype(
+        np.uint8
+    )
     planes = pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
     ids = []
     for batch, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
         rows = slice(8 * batch, 8 * batch + 8)
-        content = {b"batch_label": b"", b"labels": classes[rows].tolist(), b"data": planes[rows]}
+        about = f"training batch {batch + 1} of 5" if batch < 5 else "testing batch 1 of 1"
+        content = {b"batch_label": about.encode(), b"labels": classes[rows].tolist(), b"data": planes[rows]}
+        content[b"filenames"] = [f"{names[c]}_s_{i:06d}.png".encode() for i, c in enumerate(classes[rows])]
         (place / name).write_bytes(pickle.dumps(content, protocol=2))
         ids += [f"{name}/{i:05d}" for i in range(8)]
     meta = {b"num_cases_per_batch": 8, b"label_names": [name.encode() for name in names], b"num_vis": 3072}
@@ -166,10 +182,14 @@ def write_cub(folder: Path, per_class: int = 6) -> Miniature:
     """3 classes of 6 images, of which every third is a query."""
     species = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross"]
     place = folder / "CUB_200_2011"
-    paths = [(c, n, f"{name}/{name[4:]}_{n:04d}.jpg") for c, name in enumerate(species) for n in range(per_class)]
+    paths = [
+        (c, n, f"{name}/{name[4:]}_{n:04d}.jpg") for c, name in enumerate(species) for n in range(per_class)
+    ]
     _lines(place / "classes.txt", [f"{c + 1} {name}" for c, name in enumerate(species)])
     _lines(place / "images.txt", [f"{row} {path}" for row, (_, _, path) in enumerate(paths, start=1)])
-    _lines(place / "image_class_labels.txt", [f"{row} {c + 1}" for row, (c, _, _) in enumerate(paths, start=1)])
+    _lines(
+        place / "image_class_labels.txt", [f"{row} {c + 1}" for row, (c, _, _) in enumerate(paths, start=1)]
+    )
     split = [f"{row} {int(n % 3 > 0)}" for row, (_, n, _) in enumerate(paths, start=1)]
     _lines(place / "train_test_split.txt", split)
     _lines(place / "README", ["The Caltech-UCSD Birds-200-2011 Dataset"])
@@ -213,10 +233,17 @@ def write_aircraft(folder: Path) -> Miniature:
 
 def write_vegfru(folder: Path) -> Miniature:
     """2 vegetables and 2 fruits: 4 training images of each, 1 of validation, which nothing uses, and 2 queries."""
-    places = ["veg200_images/broad_bean", "fru92_images/green_dates", "veg200_images/kale", "fru92_images/fig"]
+    places = [
+        "veg200_images/broad_bean",
+        "fru92_images/green_dates",
+        "veg200_images/kale",
+        "fru92_images/fig",
+    ]
     labels, images = {}, {}
     for part, numbers in {"test": (0, 1), "train": (2, 3, 4, 5), "val": (6,)}.items():
-        listed = [(f"{places[c]}/{places[c][0]}_0{c}_01_{n:04d}.jpg", c, n) for n in numbers for c in range(4)]
+        listed = [
+            (f"{places[c]}/{places[c][0]}_0{c}_01_{n:04d}.jpg", c, n) for n in numbers for c in range(4)
+        ]
         _lines(folder / "vegfru_list" / f"vegfru_{part}.txt", [f"{path} {c}" for path, c, _ in listed])
         for path, c, n in listed:
             _save(picture(c, n), folder / path)
@@ -235,7 +262,9 @@ def write_food101(folder: Path) -> Miniature:
     labels, images = {}, {}
     for part, numbers in {"test": (0, 1), "train": (2, 3, 4, 5)}.items():
         listed = [
-            (f"{name}/{100_397 * (n + 1) + c}", c, n) for c, name in enumerate(dishes.values()) for n in numbers
+            (f"{name}/{100_397 * (n + 1) + c}", c, n)
+            for c, name in enumerate(dishes.values())
+            for n in numbers
         ]
         _lines(place / "meta" / f"{part}.txt", [path for path, _, _ in listed])
         for path, c, n in listed:
@@ -259,7 +288,9 @@ def write_nabirds(folder: Path) -> Miniature:
     birds = [(key, n % 3, n // 3) for n, key in enumerate(keys)]
     paths = {key: f"{int(carried[c]):04d}/{key.replace('-', '')}.jpg" for key, c, _ in birds}
     _lines(place / "classes.txt", [f"{number} {name}" for number, (name, _) in tree.items()])
-    _lines(place / "hierarchy.txt", [f"{number} {above}" for number, (_, above) in tree.items() if number != "0"])
+    _lines(
+        place / "hierarchy.txt", [f"{number} {above}" for number, (_, above) in tree.items() if number != "0"]
+    )
     _lines(place / "images.txt", [f"{key} {path}" for key, path in paths.items()])
     _lines(place / "image_class_labels.txt", [f"{key} {carried[c]}" for key, c, _ in birds])
     _lines(place / "train_test_split.txt", [f"{key} {int(n % 3 > 0)}" for key, _, n in birds])
