@@ -82,7 +82,7 @@ def main(name: str) -> None:
         folder = source_folder(
             name, reader, block.own_folder(ROOT), raw, unpacked, settings.archive_places(ROOT, name)
         )
-        reading = reader.read(folder, options, stream(block.seed, "split", name))
+        reading = reader.read(folder, options, stream(block.seed, "split", block.reader))
         check_recorded(block.reader, options, block.seed, reading)
         if block.validation:
             reading = with_validation_queries(

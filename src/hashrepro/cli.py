@@ -75,6 +75,7 @@ def check(arguments: argparse.Namespace, root: Path) -> int:
 
     settings = load_settings(root, arguments.params)
     for name, block in settings.datasets.items():
+        block.check_keys(name)
         parse_options(name, load_reader(block.reader), block.options)
     for dataset in settings.grid.datasets:
         settings.dataset(dataset)
@@ -173,7 +174,8 @@ def data_list(arguments: argparse.Namespace, root: Path) -> int:
 
 def data_check(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.datasets.base import load_reader, parse_options
-    from hashrepro.delivery.checking import check_archives, check_folder, check_processed, summary
+    from hashrepro.delivery.checking import Finding, check_archives, check_folder, check_processed, summary
+    from hashrepro.delivery.fetching import INVENTORY, changed_since
     from hashrepro.seeds import stream
     from hashrepro.settings import load_settings
 
@@ -187,8 +189,13 @@ def data_check(arguments: argparse.Namespace, root: Path) -> int:
         places = [root / "data" / "raw" / name, *settings.archive_places(root, name)]
         findings += check_archives(reader, places)
         folder = root / "work" / "unpacked" / name
+    elif (root / "data" / "raw" / name / INVENTORY).exists() and folder.is_dir():
+        changed = changed_since(reader, folder, root / "data" / "raw" / name)
+        again = f"dvc repro -f data/dvc.yaml:fetch@{name}"
+        text = f"{len(changed)} files came, went or changed since the folder was fetched: {again}"
+        findings += [Finding(folder / changed[0], "wrong", text)] if changed else []
     if block.folder or folder.is_dir():
-        rng = stream(block.seed, "split", name)
+        rng = stream(block.seed, "split", block.reader)
         findings += check_folder(reader, folder, options, rng, decode=arguments.decode)
     findings += check_processed(root / "data" / "processed" / name)
     for finding in findings:

@@ -39,15 +39,28 @@ def counts(name: str, block: Dataset, reader: Reader) -> dict[str, int | None]:
     return found
 
 
-def prepared(reader: Reader, block: Dataset, images: int | None) -> str:
-    """About what preprocessing leaves on disk: the original files, and an evaluation view of each image."""
+def prepared_bytes(reader: Reader, block: Dataset, images: int) -> tuple[int, int | None]:
+    """About what preprocessing leaves on disk: (evaluation views, the original files, None if they are not known)."""
     source = reader.SOURCE
+    files = None if source.image_bytes is None else source.image_bytes * images // source.images
+    return 0 if source.pixels else images * block.crop**2 * 3, files
+
+
+def prepared(reader: Reader, block: Dataset, images: int | None) -> str:
+    """`prepared_bytes` for people."""
     if images is None:
         return "?"
-    views = 0 if source.pixels else images * block.crop**2 * 3
-    if source.image_bytes is None:
-        return f"{amount(views)} and the files"
-    return amount(source.image_bytes * images // source.images + views)
+    views, files = prepared_bytes(reader, block, images)
+    return f"{amount(views)} and the files" if files is None else amount(views + files)
+
+
+def room(name: str, block: Dataset, reader: Reader) -> int:
+    """About the bytes of disk that a set takes beside its archives: unpacked for a while, and prepared."""
+    images = counts(name, block, reader)["images"]
+    if images is None:
+        return 0
+    views, files = prepared_bytes(reader, block, images)
+    return views + 2 * (files or 0)
 
 
 def preparing_minutes(reader: Reader, block: Dataset, images: int | None) -> float | None:
@@ -90,7 +103,8 @@ def listing(sets: Iterable[tuple[str, Dataset, Reader, str]]) -> str:
 
 def section(sets: list[Named]) -> str:
     """The written part of docs/datasets.md: a table of all sets, each set's sources, steps and options, and the options
-    of the readers for a user's own images."""
+    of the readers for a user's own images, whose blocks are left out."""
+    sets = [(name, block, reader) for name, block, reader in sets if reader.SOURCE.images is not None]
     lines = [
         "| name | data set | images | classes | queries / database | download | prepared | preparing | comes by |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",

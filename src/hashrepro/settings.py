@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from ruamel.yaml import YAML
@@ -81,6 +81,19 @@ class Dataset(Block):
     top_k: PositiveInt | None = None
     workers: PositiveInt = 1
 
+    def check_keys(self, name: str) -> None:
+        """See to it that every key is in params.yaml: DVC follows them one by one, and knows no defaults.
+
+        Raises:
+            UserError: keys are missing.
+        """
+        if missing := [key for key in type(self).model_fields if key not in self.model_fields_set]:
+            raise UserError(
+                f"The block lacks {', '.join(missing)}, which DVC looks for.",
+                where=f"params.yaml: datasets.{name}",
+                mend="begin the block with the template, which has every key: <<: *photographs",
+            )
+
     def own_folder(self, root: Path) -> Path | None:
         """`folder` as a path; a relative one is seen from the repository at `root`."""
         return root / Path(self.folder).expanduser() if self.folder else None
@@ -108,7 +121,7 @@ class Settings(Block):
     grid: Grid
     machine: Machine
     templates: dict[str, Any] = {}  # YAML blocks for others to merge
-    datasets: dict[str, Dataset]
+    datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
     train: dict[str, dict[str, dict[str, Any]]]
     encode: Encoding
     evaluate: Evaluation

@@ -95,19 +95,19 @@ def shrink(values: dict) -> None:
         "seeds": [0],
     }
     values["machine"] |= {"threads": 2, "device": "cpu"}
-    small = {"resize": 40, "crop": 32, "workers": 1, "seed": 0, "top_k": None}
+    small = {**values["templates"]["photographs"], "resize": 40, "crop": 32, "workers": 1}
     values["datasets"] = {
         "fashion": {
+            **small,
             "reader": "fashion_mnist",
             "folder": "data/quickstart",
             "options": {"query_per_class": 2, "database_per_class": 4},
-            **small,
         },
         "birds": {
+            **small,
             "reader": "cub",
             "folder": "birds",
             "options": {"expect_classes": 3, "expect_query": 6, "expect_database": 12},
-            **small,
         },
     }
     values["train"] = {

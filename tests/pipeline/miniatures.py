@@ -42,7 +42,7 @@ class Miniature:
     """What was written of a data set, and what the catalog and the image cache must have of it.
 
     Attributes:
-        block: its block of params.yaml.
+        block: its block of params.yaml, but for what the template photographs has.
         labels: id of every image -> the names of its classes; in the order of the set's rows.
         images: id of every image -> its file, or its pixels (uint8 (h, w, 3)) where it has none.
         queries: the ids of the queries; None where they are drawn.
@@ -57,7 +57,7 @@ class Miniature:
 
 
 def _block(reader: str, folder: Path, options: dict, **more) -> dict:
-    view = {"resize": 40, "crop": 32, "workers": 1, "seed": 0, "top_k": None}
+    view = {"resize": 40, "crop": 32, "workers": 1}
     return {"reader": reader, "folder": str(folder), "options": options, **view, **more}
 
 

@@ -44,7 +44,7 @@ def edited(clone):
 
 
 def test_check_names_a_cell_without_a_recipe(edited, capsys):
-    edited("\ndatasets:\n", "\ndatasets:\n  lonely: {reader: fashion_mnist, resize: 48, crop: 48}\n")
+    edited("\ndatasets:\n", "\ndatasets:\n  lonely: {<<: *photographs, reader: fashion_mnist, options: {}}\n")
     edited("datasets: [fashion]", "datasets: [fashion, lonely]")
     assert main(["check"]) == 2
     assert "There is no recipe for adsh on lonely." in capsys.readouterr().err
@@ -139,6 +139,14 @@ def test_data_lists_size_source_terms_and_state(clone, capsys, words):
     assert "nabirds: NABirds, 48,562 images, 555 classes\n    state  not here: by hand" in text
     assert "download 170 MB" in text
     assert "non-commercial research" in text
+
+
+def test_check_wants_every_key_that_dvc_follows(edited, capsys):
+    edited("\ndatasets:\n", "\ndatasets:\n  mine: {reader: table, folder: here, resize: 48, crop: 48}\n")
+    assert main(["check"]) == 2
+    message = capsys.readouterr().err
+    assert "The block lacks title, options, seed, validation" in message
+    assert "<<: *photographs" in message
 
 
 def test_data_check_says_what_is_missing_file_by_file(clone, capsys):

@@ -20,6 +20,7 @@ from hashrepro.overview import (
     listing,
     prepared,
     preparing_minutes,
+    room,
     section,
 )
 from hashrepro.settings import Dataset, load_settings
@@ -85,6 +86,11 @@ def test_prepared_sets_hold_the_files_and_a_view_of_each():
     assert prepared(reader(pixels=True), BLOCK, 1_000_000) == "5.0 GB"
     assert prepared(reader(image_bytes=None), BLOCK, 1_000_000) == "151 GB and the files"
     assert prepared(reader(), BLOCK, None) == "?"
+
+
+def test_a_download_needs_room_for_the_unpacked_files_and_the_prepared_ones():
+    assert room("birds", BLOCK, reader()) == 2 * 5_000_000_000 + 1_000_000 * 224 * 224 * 3
+    assert room("birds", BLOCK, reader(images=None, query=None, database=None)) == 0
 
 
 def test_more_processes_prepare_faster():

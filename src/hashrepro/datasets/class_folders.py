@@ -147,9 +147,11 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     class_names = sorted({name for classes, _ in parts for name in classes}, key=_in_bytes)
     if not given and all(name.lower() in _SPLIT_NAMES for name in class_names):
         problem = f"the folders {', '.join(class_names)} look like parts of a split, not like classes"
-        mend = (
-            f"for example, {options.key}.query: {class_names[0]}, {options.key}.database: {class_names[-1]}"
-        )
+        # shown to be copied: the queries' folder must not be the one called database
+        asked = [name for name in class_names if name.lower() in ("query", "test")]
+        rest = [name for name in class_names if name not in asked]
+        query, database = (asked or rest)[0], (rest or asked)[-1]
+        mend = f"for example, {options.key}.query: {query}, {options.key}.database: {database}"
         raise UserError(problem, where=folder, mend=mend)
     if len(class_names) < 2:
         problem = f"there is one class only: {class_names[0]!r}"

@@ -39,9 +39,9 @@ SOURCE = Source(
     by_hand=(
         "Open https://dl.allaboutbirds.org/nabirds, fill in the form, accept the terms of use, and download "
         "nabirds.tar.gz (about 10 GB).",
-        "Put nabirds.tar.gz, not unpacked, into data/raw/nabirds/, or name the folder that holds it in "
+        "Put nabirds.tar.gz, not unpacked, into data/raw/NAME/, or name the folder that holds it in "
         "machine.archives of params.yaml.",
-        "Or unpack it yourself (tar -xzf nabirds.tar.gz) and set datasets.nabirds.folder in params.yaml to the folder "
+        "Or unpack it yourself (tar -xzf nabirds.tar.gz) and set datasets.NAME.folder in params.yaml to the folder "
         "nabirds/, which then holds images/, images.txt, image_class_labels.txt, train_test_split.txt and "
         "classes.txt.",
     ),

@@ -55,7 +55,7 @@ SOURCE = Source(
         "Get the images: fill in the Agreement and Disclaimer Form of that page and send it to the address there. "
         "Unpack them so that there is Flickr/actor/0001_2124494179.jpg and so on. The bundle that the README of SCHN "
         "points to has them in one folder: images/0001_2124494179.jpg; either will do.",
-        "Set datasets.nuswide.folder (and nuswide10's) in params.yaml to the folder.",
+        "Set datasets.NAME.folder in params.yaml to the folder, NAME being nuswide, nuswide10 or both.",
         "For the reference's own queries: put its test_img.txt into ImageList/, and set split: files and query_list: "
         "ImageList/test_img.txt in the options.",
     ),

@@ -266,7 +266,6 @@ def check_recorded(reader_name: str, options: ReaderOptions, seed: int, reading:
         settings = dict(pair.split("=") for pair in row["options"].split())
         if (
             (row["reader"], row["seed"]) == (reader_name, str(seed))
-            and options.key == f"datasets.{row['dataset']}.options"
             and all(str(getattr(options, key, None)) == value for key, value in settings.items())
             and reading.facts["rows"] != {"query": row["query_sha256"], "database": row["database_sha256"]}
         ):

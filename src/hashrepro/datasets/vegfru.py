@@ -41,7 +41,7 @@ SOURCE = Source(
         "with 92.",
         "See that vegfru_train.txt, vegfru_val.txt and vegfru_test.txt are in its folder vegfru_list/; move them "
         "there if they are elsewhere. Their lines are like 'veg200_images/<class>/<name>.jpg 0'.",
-        "Set datasets.vegfru.folder in params.yaml to the folder that holds those three.",
+        "Set datasets.NAME.folder in params.yaml to the folder that holds those three.",
     ),
     layout=_LAYOUT,
     files=("vegfru_list/vegfru_*.txt", "veg200_images/*/*", "fru92_images/*/*"),

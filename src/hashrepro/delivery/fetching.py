@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
@@ -48,12 +47,13 @@ def steps_by_hand(reader: Reader, archives: Sequence[Archive], *more: str) -> st
 def _by_hand(name: str, reader: Reader, archives: Sequence[Archive], raw: Path) -> UserError:
     source, names = reader.SOURCE, ", ".join(archive.name for archive in archives)
     last = f"set datasets.{name}.folder in params.yaml to {source.layout}"
+    told = any("datasets." in step for step in source.by_hand)
     if archives:
         last = f"put {names} into {raw}/, or name its folder in params.yaml: machine.archives; or unpack it and {last}"
     return UserError(
         f"{source.title}: {names or 'the set'} cannot be downloaded by a program",
         where=f"params.yaml: datasets.{name}",
-        mend=steps_by_hand(reader, archives, last),
+        mend=steps_by_hand(reader, archives, *([] if told else [last])),
     )
 
 
@@ -73,9 +73,44 @@ def _folder_inventory(name: str, reader: Reader, folder: Path, progress: bool) -
             where=folder,
             mend=f"correct datasets.{name}.folder in params.yaml; it must be {reader.SOURCE.layout}",
         )
+    try:
+        files = list(_entries(_used(reader, root), progress))
+    except OSError as error:
+        raise UserError(
+            f"a file cannot be read: {error.strerror}",
+            where=error.filename,
+            mend="make it readable, or take it out of the folder",
+        ) from error
+    return {"kind": "folder", "files": files}
+
+
+def _used(reader: Reader, root: Path) -> dict[str, Path]:
+    """{name: path} of all that `read` looks at in a folder.
+
+    Raises:
+        UserError: a name is not UTF-8.
+    """
     found = {path for pattern in reader.SOURCE.files for path in root.glob(pattern) if path.is_file()}
     paths = {path.relative_to(root).as_posix(): path for path in sorted(found)}
-    return {"kind": "folder", "files": list(_entries(paths, progress))}
+    for name, path in paths.items():
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # neither the inventory nor a catalog could keep it
+            where, mend = repr(os.fsencode(path)), "rename the file or folder"
+            raise UserError("the name is not UTF-8", where=where, mend=mend) from None
+    return paths
+
+
+def changed_since(reader: Reader, folder: Path, raw: Path) -> list[str]:
+    """Names of files in the user's `folder` that came, went or have another size since `fetch` looked, sorted.
+
+    Nothing is read but the inventory in `raw`. Without one, every file has come.
+    """
+    inventory = Path(raw) / INVENTORY
+    entries = read_json(inventory)["files"] if inventory.exists() else []
+    known = {(entry["name"], entry["size"]) for entry in entries}
+    here = _used(reader, located(Path(folder), reader.SOURCE.root))
+    return sorted({name for name, _ in known ^ {(name, path.stat().st_size) for name, path in here.items()}})
 
 
 def _archive_inventory(
@@ -117,7 +152,6 @@ def fetch(
     folder: Path | None,
     destination: Path,
     archives: Sequence[Path] = (),
-    urls_override: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
     room: int = 0,
 ) -> dict:
@@ -127,29 +161,20 @@ def fetch(
         folder: where the user keeps the set; it is used in place. None = use the reader's archives.
         archives: folders to look for the archives in, or archives, beside `destination`; what is found there is used
             in place. The others are downloaded into `destination`.
-        urls_override: archive name -> mirrors to use in place of the reader's.
         room: bytes of disk that the set will need beside its archives; looked for before a download begins.
 
     Raises:
         UserError: the folder lacks files, an archive is not the right one, cannot be fetched, or may only be fetched
             by hand (the message has the steps), or another process is fetching the set.
     """
-    destination, urls = Path(destination), urls_override or {}
-    known = [archive.name for archive in reader.SOURCE.archives]
-    if unknown := urls.keys() - set(known):
-        raise UserError(
-            f"unknown archive {min(unknown)!r}",
-            where=f"datasets.{name}.urls",
-            mend=f"choose of {', '.join(known)}",
-        )
+    destination, wanted = Path(destination), reader.SOURCE.archives
     with locked(destination.with_name(f".{destination.name}.lock"), f"another process is fetching {name}"):
         if folder is not None:
             inventory = _folder_inventory(name, reader, Path(folder), progress)
         else:
-            wanted = [replace(a, urls=tuple(urls.get(a.name, a.urls))) for a in reader.SOURCE.archives]
             manner = Manner(progress=progress)
             inventory = _archive_inventory(name, reader, wanted, destination, archives, manner, room)
-        for pattern in [*(f"*{archive}.part*" for archive in known), f".{INVENTORY}.*.part"]:
+        for pattern in [*(f"*{archive.name}.part*" for archive in wanted), f".{INVENTORY}.*.part"]:
             for left in destination.glob(pattern):  # by processes that were killed
                 left.unlink()
         write_json(destination / INVENTORY, inventory)
@@ -171,9 +196,15 @@ def source_folder(
         UserError: the set was not fetched, an archive is missing, damaged, changed or not safe to unpack, or the disk
             is too small.
     """
+    again = f"run the fetch stage again: dvc repro -f data/dvc.yaml:fetch@{name}"
     if folder is not None:
+        if changed := changed_since(reader, Path(folder), Path(raw)):
+            text = (
+                f"{len(changed)} files are not as they were when the folder was fetched, {changed[0]} first"
+            )
+            raise UserError(text, where=folder, mend=again)
         return Path(folder)
-    scratch, again = Path(scratch), f"run the fetch stage again: dvc repro -f data/dvc.yaml:fetch@{name}"
+    scratch = Path(scratch)
     try:
         fetched = {entry["name"]: entry for entry in read_json(Path(raw) / INVENTORY)["files"]}
         entries = [fetched[archive.name] for archive in reader.SOURCE.archives]

@@ -237,8 +237,9 @@ def _report(destination: Path, bad: dict[int, str], paths: list[str], *, fail: b
         raise UserError(
             f"{len(bad)} of {len(paths)} images cannot be decoded:\n    " + "\n    ".join(lines),
             where=folder,
-            mend="replace these files by intact copies and run it again, what was done is kept; or set the data set's "
-            "`unreadable` to drop, to go on without them",
+            mend="replace these files by intact copies and run it again, what was done is kept (in a folder of yours, "
+            "have them fetched first: dvc repro -f data/dvc.yaml:fetch@NAME); or set the data set's `unreadable` to "
+            "drop, to go on without them",
         )
 
 

@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from hashrepro.datasets.base import Archive, Source
 from hashrepro.delivery import contents, fetching
-from hashrepro.delivery.fetching import fetch, source_folder
+from hashrepro.delivery.fetching import changed_since, fetch, source_folder
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
 
@@ -171,15 +172,6 @@ def test_fetching_again_asks_for_nothing(served, site, tmp_path):
     assert site.requests == []
 
 
-def test_other_mirrors_may_be_named(served, site, tmp_path):
-    urls = {"set.tgz": [f"{site.url}/mirror.tgz"]}
-    site.files["/mirror.tgz"] = packed()[0]
-    fetch("birds", served, None, tmp_path / "raw", (), urls, progress=False)
-    assert [path for path, _ in site.requests] == ["/mirror.tgz", "/more.txt"]
-    with pytest.raises(UserError, match=r"set\.tgz, more\.txt"):
-        fetch("birds", served, None, tmp_path / "raw", (), {"sat.tgz": []}, progress=False)
-
-
 def test_what_killed_downloads_left_is_no_part_of_the_set(served, tmp_path):
     (tmp_path / "raw").mkdir()
     for name in (
@@ -294,6 +286,42 @@ def test_a_set_without_archives_says_what_to_do(tmp_path, by_hand):
         fetch("birds", reader(by_hand=by_hand), None, tmp_path / "raw")
     for text in (*(by_hand or ["https://birds.example"]), "datasets.birds.folder", "a folder with list.txt"):
         assert text in str(caught.value)
+
+
+def test_steps_that_end_in_params_yaml_are_not_followed_by_another_one(tmp_path):
+    steps = ("ask the owners", "set datasets.NAME.folder")
+    with pytest.raises(UserError) as caught:
+        fetch("birds", reader(by_hand=steps), None, tmp_path / "raw")
+    assert "2. set datasets.NAME.folder" in str(caught.value)
+    assert "3." not in str(caught.value)
+
+
+def test_a_folder_that_changed_since_it_was_fetched_is_not_read(folder, tmp_path):
+    birds, raw = reader(), tmp_path / "raw"
+    fetch("birds", birds, folder, raw)
+    assert source_folder("birds", birds, folder, raw, tmp_path / "unpacked") == folder
+    (folder / "unread.txt").write_text("longer notes")  # which nothing reads
+    assert changed_since(birds, folder, raw) == []
+    (folder / "images" / "x" / "1.jpg").write_bytes(b"another size")
+    (folder / "images" / "x" / "3.jpg").write_bytes(b"new")
+    (folder / "images" / "x" / "2.jpg").unlink()
+    assert changed_since(birds, folder, raw) == [f"images/x/{i}.jpg" for i in (1, 2, 3)]
+    with pytest.raises(UserError, match="3 files are not as they were") as caught:
+        source_folder("birds", birds, folder, raw, tmp_path / "unpacked")
+    assert caught.value.mend.endswith("dvc repro -f data/dvc.yaml:fetch@birds")
+    fetch("birds", birds, folder, raw)
+    assert changed_since(birds, folder, raw) == []
+
+
+def test_a_name_that_is_not_text_is_told(folder, tmp_path):
+    name = os.fsencode(folder / "images" / "x") + b"/n\xe9u.jpg"
+    try:
+        os.close(os.open(name, os.O_CREAT))
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    with pytest.raises(UserError, match="not UTF-8") as caught:
+        fetch("birds", reader(), folder, tmp_path / "raw")
+    assert "n\\xe9u.jpg" in str(caught.value)
 
 
 # unpacking
