@@ -70,7 +70,8 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
         try:
             main(*sys.argv[1:])
         except UserError as error:
-            sys.exit(f"\n{Path(sys.argv[0]).name}: {error}\n")
+            print(f"\n{Path(sys.argv[0]).name}: {error}\n", file=sys.stderr)
+            sys.exit(2)
 
     return command
 

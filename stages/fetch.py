@@ -3,16 +3,20 @@
 writes data/raw/DATASET/: the downloaded archives and an inventory; of archives and folders that the user has, only that
 """
 
+import signal
+
 from common import ROOT, stage
 
 from hashrepro.datasets.base import load_reader
 from hashrepro.delivery.fetching import fetch
 from hashrepro.overview import room
+from hashrepro.processes import signal_at_parents_end
 from hashrepro.settings import load_settings
 
 
 @stage
 def main(name: str) -> None:
+    signal_at_parents_end(signal.SIGTERM)  # dvc, which may be killed: what arrived is kept
     settings = load_settings(ROOT)
     block = settings.dataset(name)
     reader = load_reader(block.reader)

@@ -9,6 +9,7 @@ beside its own, and takes its name when it is whole.
 
 import dataclasses
 import shutil
+import signal
 
 import numpy as np
 from common import ROOT, stage
@@ -19,6 +20,7 @@ from hashrepro.delivery.fetching import source_folder
 from hashrepro.errors import UserError
 from hashrepro.files import locked, replace, value_digest
 from hashrepro.images.building import build_cache
+from hashrepro.processes import signal_at_parents_end
 from hashrepro.seeds import stream
 from hashrepro.settings import Dataset, load_settings
 
@@ -71,6 +73,7 @@ def facts(name: str, reader: Reader, block: Dataset, reading: Reading) -> dict:
 
 @stage
 def main(name: str) -> None:
+    signal_at_parents_end(signal.SIGTERM)  # dvc, which may be killed: what was done is kept
     settings = load_settings(ROOT)
     block = settings.dataset(name)
     reader = load_reader(block.reader)

@@ -33,10 +33,15 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def replace(made: Path, path: Path) -> None:
-    """Give the file or folder `made` the name `path`, in place of what has that name."""
+    """Give the file or folder `made` the name `path`, in place of what has that name.
+
+    A process that is killed here may leave nothing of that name, but never half of it.
+    """
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
     if made.is_dir() and path.is_dir():
-        shutil.rmtree(path)
+        os.replace(path, old)
     os.replace(made, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager

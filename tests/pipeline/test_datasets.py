@@ -75,8 +75,8 @@ def contents(folder: Path) -> dict[str, str]:
 def expected_view(image: Path | np.ndarray, upright: bool) -> torch.Tensor:
     if isinstance(image, np.ndarray):
         return VIEW(Image.fromarray(image))
-    with Image.open(image) as opened:
-        return VIEW((ImageOps.exif_transpose(opened) if upright else opened).convert("RGB"))
+    with Image.open(image) as file:
+        return VIEW((ImageOps.exif_transpose(file) if upright else file).convert("RGB"))
 
 
 def opened(space, name: str) -> tuple[Catalog, ImageCache]:

@@ -188,11 +188,11 @@ def _unmentioned(images: Sequence[Path]) -> int:
 
 def check_processed(folder: Path) -> list[Finding]:
     """Whether catalog and image cache are whole and belong together; the original files in the cache are all read."""
-    from hashrepro.images.cache import ImageCache  # torch: all that comes before does without
-
     folder = Path(folder)
     if not folder.is_dir():
         return [Finding(folder, "note", "nothing is preprocessed yet")]
+    from hashrepro.images.cache import ImageCache  # torch: all that comes before does without
+
     findings, lengths = [], []
     for path, what, read in (
         (folder / "catalog.parquet", "catalog", Catalog.read),
