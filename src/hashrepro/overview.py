@@ -9,7 +9,7 @@ from hashrepro.errors import UserError
 from hashrepro.settings import Dataset
 
 BEGIN, END = "<!-- begin: written by `hashrepro data docs`; a test compares -->", "<!-- end -->"
-IMAGES_A_SECOND = 140  # one core, photographs of about 500 x 375 pixels: read, decode, resize, write
+IMAGES_A_SECOND = 130  # of one process, photographs of 500 x 375 pixels: bench_cache.py, row cache_build
 
 Named = tuple[str, Dataset, Reader]  # a block of params.yaml under its name, with its reader
 

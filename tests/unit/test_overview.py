@@ -146,7 +146,7 @@ def test_the_list_says_state_size_source_and_terms():
 def test_a_section_has_archives_steps_and_options():
     text = section([("birds", BLOCK, reader(by_hand=("Fill in the form.", "Put it there.")))])
     assert (
-        "| `birds` | Birds | 1,000,000 | 3 | 400,000 / 600,000 | 1.5 GB | 156 GB | 60 min | by hand |" in text
+        "| `birds` | Birds | 1,000,000 | 3 | 400,000 / 600,000 | 1.5 GB | 156 GB | 64 min | by hand |" in text
     )
     assert "- Archive `birds.zip` (1,500,000,000 bytes, md5:00): <https://birds.example/birds.zip>" in text
     assert "1. Fill in the form.\n2. Put it there." in text

@@ -18,10 +18,7 @@ from hashrepro.errors import UserError
 
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 _BLOCK = 1 << 20
-_LONGEST_NAME, _LONGEST_PATH = (
-    255,
-    1000,
-)  # bytes of one part, letters of all: within the limits of file systems
+_LONGEST_NAME, _LONGEST_PATH = 255, 1000  # bytes of one part, letters of all: within file systems' limits
 
 Member = tuple[str, int, Callable[[], BinaryIO] | None]  # path, bytes, how it is opened (None: a folder)
 
