@@ -1,6 +1,5 @@
 """The machine that a run runs on: device and exactness, processes, one trainer a run, what provenance says of it."""
 
-import fcntl
 import os
 import platform
 import signal
@@ -15,7 +14,7 @@ import torch
 from common import ROOT
 
 from hashrepro.errors import UserError
-from hashrepro.files import file_digest, value_digest
+from hashrepro.files import file_digest, locked, value_digest
 from hashrepro.methods.parallel import launched
 from hashrepro.networks.synced import world_size
 from hashrepro.processes import signal_at_parents_end
@@ -91,16 +90,8 @@ def exclusive(folder: Path) -> Iterator[None]:
             sys.exit("The process that started this one has ended.")
         yield
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{folder}.lock", "w") as file:
-        os.set_inheritable(file.fileno(), True)  # by what this process becomes
-        try:
-            # of the process alone: a loader's process that outlives its killed trainer does not hold it
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise UserError(
-                "Another process is training this run.", where=folder, mend="wait for it to end, or stop it"
-            ) from None
+    # kept by what `spread` makes of this process; a loader's process that outlives its killed trainer does not hold it
+    with locked(f"{folder}.lock", "Another process is training this run.", where=folder, inheritable=True):
         yield
 
 

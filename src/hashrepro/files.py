@@ -45,18 +45,26 @@ def replace(made: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike, what: str) -> Iterator[None]:
-    """Hold a lock on the file `path`, which ends with the process whatever happens to it.
+def locked(
+    path: str | os.PathLike, what: str, *, where: object = None, inheritable: bool = False
+) -> Iterator[None]:
+    """Hold a lock on the file `path`, which ends with the process whatever happens to it; its children do not hold it.
+
+    Args:
+        what: says in a sentence what another process that holds it is doing.
+        where: what the message names in place of `path`.
+        inheritable: keep the lock when this process becomes another program (exec).
 
     Raises:
-        UserError: another process holds it; `what` says in a sentence what it is doing.
+        UserError: another process holds it.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
+        os.set_inheritable(file.fileno(), inheritable)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise UserError(what, where=path, mend="wait for it to end, or stop it") from None
+            raise UserError(what, where=where or path, mend="wait for it to end, or stop it") from None
         yield
 
 

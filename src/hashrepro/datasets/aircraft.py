@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
+from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_split, located, one_hot
 from hashrepro.datasets.lists import check_per_class, inner_path, known, read_listed, read_names
 from hashrepro.option import UNREAD, option
 
@@ -95,8 +95,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         [known(rest, numbers, path, line) for rest, path, line in listed.values()], dtype=np.int64
     )
     is_query = np.array([path == test for _, path, _ in listed.values()], dtype=bool)
-    query, database = int(is_query.sum()), int((~is_query).sum())
-    check_counts(options, data, classes=len(class_names), query=query, database=database)
+    query, database = check_split(options, data, len(class_names), is_query)
     if options.level == "variant" and (query, database) == (SOURCE.query, SOURCE.database):
         check_per_class(labels, class_names, 100, 100, "images", data)
         check_per_class(labels[~is_query], class_names, 66, 67, "database images", trainval)

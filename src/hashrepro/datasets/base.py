@@ -201,21 +201,35 @@ def located(folder: Path, root: str) -> Path:
 
 
 def check_counts(options: ReaderOptions, folder: Path, **found: int) -> None:
-    """Compare each found count with the option ``expect_<name>``.
+    """Compare each found count with the option ``expect_<name>``, where that is not None.
 
     Raises:
         UserError: a count differs; the message names the key and value that would admit it.
     """
     expected = {what: getattr(options, f"expect_{what}") for what in found}
-    if found == expected:
+    wrong = [what for what in found if expected[what] not in (None, found[what])]
+    if not wrong:
         return
-    wrong = [what for what in found if found[what] != expected[what]]
     admit = ", ".join(f"{options.key}.expect_{what}: {found[what]}" for what in wrong)
     raise UserError(
         "; ".join(f"{found[what]} {what} found, {expected[what]} expected" for what in wrong),
         where=folder,
         mend=f"complete the folder, or admit another set than the official one in params.yaml: {admit}",
     )
+
+
+def check_split(options: ReaderOptions, folder: Path, classes: int, is_query: np.ndarray) -> tuple[int, int]:
+    """Compare classes, queries and database images with what `options` expect; returns the latter two.
+
+    Args:
+        is_query: bool (n,).
+
+    Raises:
+        UserError: a count differs; see `check_counts`.
+    """
+    query, database = int(is_query.sum()), int((~is_query).sum())
+    check_counts(options, folder, classes=classes, query=query, database=database)
+    return query, database
 
 
 def one_hot(classes: np.ndarray, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
+from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_split, located, one_hot
 from hashrepro.datasets.lists import check_per_class, read_annotation
 
 _LAYOUT = (
@@ -59,8 +59,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     found = read_annotation(folder, _LAYOUT)
     labels, is_query = found.rows_of_classes, found.is_query
     class_names = [name.partition(".")[2].replace("_", " ") or name for name, _ in found.classes.values()]
-    query, database = int(is_query.sum()), int((~is_query).sum())
-    check_counts(options, folder, classes=len(class_names), query=query, database=database)
+    query, database = check_split(options, folder, len(class_names), is_query)
     if (query, database) == (SOURCE.query, SOURCE.database):
         check_per_class(labels[~is_query], class_names, 29, 30, "database images", folder)
     images = folder / "images"

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts
+from hashrepro.datasets.base import Archive, Reading, Source, check_counts
 from hashrepro.datasets.lists import AGAIN, check_distinct, malformed, read_lines, whole_number
-from hashrepro.datasets.splits import digests, draw, from_lists, uses_lists
+from hashrepro.datasets.splits import ListOptions, digests, draw, from_lists, uses_lists
 from hashrepro.errors import UserError
 from hashrepro.option import UNREAD, option
 
@@ -60,7 +60,7 @@ SOURCE = Source(
 )
 
 
-class Options(ReaderOptions):
+class Options(ListOptions):
     """Which labels, which images, which queries; counts that are not given are the official ones."""
 
     labels: Literal[38, 24] = option(
@@ -86,23 +86,12 @@ class Options(ReaderOptions):
         "queries are not used",
         others={"files": "the queries of `query_list`, for example the reference's test_image_m.txt"},
     )
-    query_list: str | None = Field(
-        None,
-        description="split: files: text file with the name of a query image a line; seen from the set's folder",
-    )
-    database_list: str | None = Field(
-        None, description="split: files: the same for the database; without it, all other images"
-    )
     num_query: int = Field(1000, ge=1, description="split: random: queries drawn")
     expect_frequencies: list[int] | None = Field(
         None, description="images of each label that must be found, in any order; null: the official ones"
     )
     expect_images: int = Field(25_000, ge=1, description="images of the set, numbered from 1")
     expect_unlabelled: int = Field(419, ge=0, description="images without a label that must be found")
-    expect_query: int | None = Field(None, description="queries that must be found; null: as drawn or listed")
-    expect_database: int | None = Field(
-        None, description="database images that must be found; null: as drawn or listed"
-    )
 
     @model_validator(mode="after")
     def _official(self) -> "Options":
@@ -172,9 +161,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
             mend = f"choose a number from 1 to {len(kept) - 1}"
             raise UserError(str(error), where=f"{options.key}.num_query", mend=mend) from error
         remark = f"{len(query)} queries drawn; all other images are the database"
-    counts = {"query": len(query), "database": len(database)}
-    stated = {what: counts[what] for what in counts if getattr(options, f"expect_{what}") is not None}
-    check_counts(options, folder, **stated)
+    check_counts(options, folder, query=len(query), database=len(database))
     rows = np.concatenate([query, database])
     return Reading(
         ids=[ids[row] for row in rows],

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
+from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_split, located, one_hot
 from hashrepro.datasets.lists import (
     check_distinct,
     check_per_class,
@@ -89,8 +89,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
         dtype=np.int64,
     )
     is_query = np.array([path == test for _, path, _ in listed.values()], dtype=bool)
-    query, database = int(is_query.sum()), int((~is_query).sum())
-    check_counts(options, folder, classes=len(class_names), query=query, database=database)
+    query, database = check_split(options, folder, len(class_names), is_query)
     if (query, database) == (SOURCE.query, SOURCE.database):
         check_per_class(labels[is_query], class_names, 250, 250, "queries", test)
         check_per_class(labels[~is_query], class_names, 750, 750, "database images", train)

@@ -33,14 +33,20 @@ def malformed(path: Path, number: int, problem: str) -> UserError:
     return UserError(problem, where=f"{path}:{number}", mend=AGAIN)
 
 
+def is_inner(name: str) -> bool:
+    """Whether a path, with / or \\ between folders, names something below the folder that it is seen from."""
+    parts = name.replace("\\", "/").split("/")
+    first = next((part for part in parts if part not in ("", ".")), "")
+    return bool(parts[0] and first) and ".." not in parts and ":" not in first
+
+
 def inner_path(name: str, path: Path, number: int) -> str:
     """`name`, an image's path in line `number` of the file `path`, checked to stay inside the data set's folder.
 
     Raises:
         UserError: it is empty, absolute, or climbs with "..".
     """
-    parts = name.replace("\\", "/").split("/")
-    if not parts[0] or ".." in parts or ":" in parts[0]:
+    if not is_inner(name):
         raise malformed(path, number, f"path {name!r} leaves the folder of the images")
     return name
 

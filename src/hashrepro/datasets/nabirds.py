@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_counts, located, one_hot
+from hashrepro.datasets.base import Archive, ReaderOptions, Reading, Source, check_split, located, one_hot
 from hashrepro.datasets.lists import check_per_class, read_annotation, whole_number
 
 _LAYOUT = (
@@ -77,8 +77,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     labels, is_query = column[found.rows_of_classes], found.is_query
     names = [name for name, _ in found.classes.values()]
     class_names = [names[row] for row in carried]
-    query, database = int(is_query.sum()), int((~is_query).sum())
-    check_counts(options, folder, classes=len(class_names), query=query, database=database)
+    query, database = check_split(options, folder, len(class_names), is_query)
     if (query, database) == (SOURCE.query, SOURCE.database):
         check_per_class(labels[~is_query], class_names, 4, 60, "database images", folder)
     images = folder / "images"

@@ -15,9 +15,17 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from hashrepro.datasets.base import ReaderOptions, Reading, Source, check_counts
+from hashrepro.datasets.base import Reading, Source, check_counts
 from hashrepro.datasets.lists import AGAIN, check_distinct, inner_path, malformed, read_lines
-from hashrepro.datasets.splits import Split, digests, draw, draw_per_class, from_lists, uses_lists
+from hashrepro.datasets.splits import (
+    ListOptions,
+    Split,
+    digests,
+    draw,
+    draw_per_class,
+    from_lists,
+    uses_lists,
+)
 from hashrepro.errors import UserError
 from hashrepro.option import UNREAD, option
 
@@ -65,7 +73,7 @@ SOURCE = Source(
 )
 
 
-class Options(ReaderOptions):
+class Options(ListOptions):
     """Which concepts, which queries; counts that are not given are the official ones."""
 
     concepts: Literal[21, 10] = option(
@@ -83,13 +91,6 @@ class Options(ReaderOptions):
         "and drawn queries (100 a concept as well) are others",
         others={"files": "the queries of `query_list`, for whoever has the reference's test_img.txt"},
     )
-    query_list: str | None = Field(
-        None,
-        description="split: files: text file with the name of a query image a line; seen from the set's folder",
-    )
-    database_list: str | None = Field(
-        None, description="split: files: the same for the database; without it, all other images"
-    )
     query_per_class: int | None = Field(
         None, ge=1, description="split: drawn: queries of each concept (default with 21 concepts: 100)"
     )
@@ -103,10 +104,6 @@ class Options(ReaderOptions):
     expect_images: int | None = Field(
         None, description="images with a label that must be found; null: 195834 or 186577"
     )
-    expect_query: int | None = Field(None, description="queries that must be found; null: as drawn or listed")
-    expect_database: int | None = Field(
-        None, description="database images that must be found; null: as drawn or listed"
-    )
 
     @model_validator(mode="after")
     def _official(self) -> "Options":
@@ -116,13 +113,14 @@ class Options(ReaderOptions):
             self.expect_frequencies = list(_FREQUENCIES[: self.concepts])
         if self.expect_images is None:
             self.expect_images = _IMAGES[self.concepts]
-        if self.split == "drawn" and self.expect_query is None and self.expect_database is None:
-            self.expect_query = self.num_query or self.query_per_class * self.concepts
-            self.expect_database = self.expect_images - self.expect_query
         return self
 
     def counts(self) -> dict[str, int]:
-        return {**super().counts(), "classes": self.concepts}
+        found = {**super().counts(), "classes": self.concepts}
+        if self.split == "drawn":
+            found.setdefault("query", self.num_query or self.query_per_class * self.concepts)
+            found.setdefault("database", self.expect_images - found["query"])
+        return found
 
 
 def _read_names(path: Path) -> list[str]:
@@ -221,9 +219,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     else:
         query, database = _draw(labels, concepts, options, rng)
         remark = f"{len(query)} queries drawn by this project; all other images are the database"
-    counts = {"query": len(query), "database": len(database)}
-    stated = {what: counts[what] for what in counts if getattr(options, f"expect_{what}") is not None}
-    check_counts(options, folder, **stated)
+    check_counts(options, folder, query=len(query), database=len(database))
     rows = np.concatenate([query, database])
     files = [names[row] if nested else names[row].rpartition("/")[2] for row in rows]
     name, times = Counter(files).most_common(1)[0]

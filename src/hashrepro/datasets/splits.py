@@ -85,6 +85,22 @@ def draw_same_positions(classes: np.ndarray, num_query: int, rng: np.random.Gene
     return by_class[:, query].ravel(), by_class[:, database].ravel()
 
 
+class ListOptions(ReaderOptions):
+    """A split that lists may give; the reader adds `split`, which says whether they do. See `from_lists`."""
+
+    query_list: str | None = Field(
+        None,
+        description="split: files: text file with the name of a query image a line; seen from the set's folder",
+    )
+    database_list: str | None = Field(
+        None, description="split: files: the same for the database; without it, all other images"
+    )
+    expect_query: int | None = Field(None, description="queries that must be found; null: as drawn or listed")
+    expect_database: int | None = Field(
+        None, description="database images that must be found; null: as drawn or listed"
+    )
+
+
 class OwnOptions(ReaderOptions):
     """How queries are drawn from a user's own images."""
 
@@ -164,8 +180,8 @@ def _unanswerable(labels: np.ndarray, split: Split) -> np.ndarray:
     return query[~(labels[query] & labels[database].any(axis=0)).any(axis=1)]
 
 
-def uses_lists(options: ReaderOptions) -> bool:
-    """Whether `options` (with fields split, query_list and database_list) ask for a split by lists.
+def uses_lists(options: ListOptions) -> bool:
+    """Whether `options` ask for a split by lists.
 
     Raises:
         UserError: a list is missing, or given to a split that does not use it.
@@ -180,7 +196,7 @@ def uses_lists(options: ReaderOptions) -> bool:
 
 
 def from_lists(
-    names: Sequence[str], folder: Path, options: ReaderOptions, references: Mapping[str, str]
+    names: Sequence[str], folder: Path, options: ListOptions, references: Mapping[str, str]
 ) -> tuple[Split, str]:
     """The split of the files options.query_list and options.database_list, which have one image a line.
 

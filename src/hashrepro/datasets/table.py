@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from hashrepro.datasets.base import Reading, Source
+from hashrepro.datasets.lists import is_inner
 from hashrepro.datasets.splits import OwnOptions, check_answerable, draw_own
 from hashrepro.errors import UserError
 
@@ -94,17 +95,11 @@ def _column(cells: pd.DataFrame, name: str, path: Path, key: str) -> list[str]:
     return cells[name].tolist()
 
 
-def _is_inside(name: str) -> bool:
-    """Whether a path, with / or \\ between folders, stays below the folder that it is seen from."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    return bool(parts) and parts[0] != "/" and ".." not in parts and ":" not in parts[0]
-
-
 def _paths(column: list[str], path: Path, lines: np.ndarray) -> list[str]:
     """The images' paths with / between folders, checked to be distinct and to stay below the folder."""
     seen: dict[str, int] = {}
     for name, line in zip(column, lines.tolist(), strict=True):
-        if not _is_inside(name):
+        if not is_inner(name):
             problem = f"{name!r} is no path of an image below the data set's folder" if name else "no path"
             mend = "write it as seen from that folder; images elsewhere: choose a folder above them all"
             raise UserError(problem, where=f"{path}:{line}", mend=mend)
@@ -189,7 +184,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
             stands twice, or there are too few classes or images.
     """
     folder = Path(folder)
-    if not _is_inside(options.file):
+    if not is_inner(options.file):
         problem = f"{options.file!r} is no file in the data set's folder, where its changes would be noticed"
         raise UserError(problem, where=f"{options.key}.file", mend="put it into that folder")
     path = folder / options.file

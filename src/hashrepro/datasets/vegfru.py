@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from hashrepro.datasets.base import ReaderOptions, Reading, Source, check_counts, one_hot
+from hashrepro.datasets.base import ReaderOptions, Reading, Source, check_split, one_hot
 from hashrepro.datasets.lists import check_per_class, inner_path, malformed, read_listed, whole_number
 from hashrepro.errors import UserError
 from hashrepro.option import UNREAD, option
@@ -118,8 +118,7 @@ def read(folder: Path, options: Options, rng: np.random.Generator) -> Reading:
     class_folders, labels = _class_folders(listed, lists)
     class_names = [name.rpartition("/")[2].replace("_", " ") for name in class_folders]
     is_query = np.array([path == test for _, path, _ in listed.values()], dtype=bool)
-    query, database = int(is_query.sum()), int((~is_query).sum())
-    check_counts(options, folder, classes=len(class_names), query=query, database=database)
+    query, database = check_split(options, folder, len(class_names), is_query)
     per_class = _PER_CLASS[options.database]
     if (query, database) == (SOURCE.query, per_class * SOURCE.classes):
         check_per_class(labels[~is_query], class_names, per_class, per_class, "database images", lists)
