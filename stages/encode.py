@@ -10,12 +10,12 @@ import time
 
 import numpy as np
 import torch
-from common import Run, skipped, stage, write_marker
-from machine import prepare
-from processed import open_dataset
+from common import ROOT, Run, skipped, stage, write_marker
 from safetensors.torch import load_file
 
+from hashrepro.devices import prepare
 from hashrepro.files import write_json
+from hashrepro.images.processed import open_dataset
 from hashrepro.methods.base import load_method
 from hashrepro.methods.loop import encode
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes
@@ -31,7 +31,7 @@ def main(*arguments: str) -> None:
         write_json(run.folder / "encode.json", {"skipped": reason})
         return
     device = prepare(run.settings.machine)
-    catalog, cache = open_dataset(run.dataset)
+    catalog, cache = open_dataset(ROOT, run.dataset)
     recipe, classes = run.recipe, catalog.labels.shape[1]
     network = load_method(run.method).untrained_network(recipe, run.bits, classes, run.seed).to(device)
     workers = run.settings.machine.workers

@@ -1,26 +1,28 @@
 """evaluate SUITE_FILE METHOD DATASET BITS SEED: from codes to numbers, curves and a gallery.
 
 reads  runs/<suite>/<run>/codes.safetensors, data/processed/DATASET, params.yaml: evaluate
-writes metrics.json (the headline numbers), scores.json (every convention), curves/*.csv, gallery/;
-       of a skipped run no numbers, but why
+writes metrics.json (the headline numbers), scores.json (every score, with its interval), per_query.parquet,
+       curves/*.csv, gallery/; of a skipped run no numbers, but why
 """
 
 import numpy as np
+import pandas as pd
 from common import ROOT, Run, skipped, stage
-from processed import open_dataset
 
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest
+from hashrepro.images.processed import open_dataset
 from hashrepro.reporting.gallery import make_gallery
 from hashrepro.reporting.records import flat_metrics, write_evaluation
 from hashrepro.retrieval.codes import random_codes, read_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows
-from hashrepro.retrieval.scores import evaluate_codes, first_hits
+from hashrepro.retrieval.scores import conventions_of, evaluate_codes, first_hits
+from hashrepro.retrieval.uncertainty import METHOD, bootstrap_interval
 from hashrepro.seeds import stream
 from hashrepro.tracking import Tracking
 
 # what the tracking store gets beside what training has put there
-FILES = ("codes.safetensors", "encode.json", "scores.json", "curves", "gallery")
+FILES = ("codes.safetensors", "encode.json", "scores.json", "per_query.parquet", "curves", "gallery")
 
 # what is scored: (selected, database) -> (query codes, database codes)
 PAIRS = {
@@ -40,7 +42,7 @@ def main(*arguments: str) -> None:
         write_evaluation(run.folder, {}, {"skipped": reason}, {}, None)
         return
     settings = run.settings.evaluate
-    catalog, cache = open_dataset(run.dataset)
+    catalog, cache = open_dataset(ROOT, run.dataset)
     codes, header = read_codes(run.folder / "codes.safetensors")
     if header["catalog"] != catalog.digest:
         raise UserError(
@@ -56,26 +58,42 @@ def main(*arguments: str) -> None:
 
     uncoded = header.get("uncoded", "rank")
     reference = convention(header["reference"], run.block.top_k)
-    scores, curves = {}, {}
+    scores, curves, per_query = {}, {}, pd.DataFrame({"query": query_rows})
     floor = np.array(header["untrained_rows"].split(), dtype=np.int64)
     for (selected, database), (query, base) in PAIRS.items():
         labels = database_labels[floor] if database == "untrained" else database_labels
         searched = searched_rows(codes[base], uncoded)
         labels = labels[searched]
-        values, frames = evaluate_codes(
+        at = {
+            name: [n for n in getattr(settings, name) if n <= len(labels)]
+            for name in ("precision_at", "map_at", "ndcg_at")
+        }
+        scored = evaluate_codes(
             codes[query],
             codes[base][searched],
             query_labels,
             labels,
-            precision_at=[n for n in settings.precision_at if n <= len(labels)],
+            **at,
             radius=settings.radius,
             reference=reference,
             threads=run.settings.machine.threads,
         )
+        values = {name: value for name, value in scored.scores.items() if not np.isnan(value)}
         values["uncoded"] = float((~codes[base].coded).sum())  # counted even if they are not searched
         scores.setdefault(selected, {})[database] = values
+        for name, precisions in scored.per_query.items():
+            per_query[f"{selected}.{database}.{name}"] = precisions
         if selected == "last":
-            curves |= {(database, name): frame for name, frame in frames.items()}
+            scored.curves["per_class"].insert(1, "name", catalog.class_names)
+            curves |= {(database, name): frame for name, frame in scored.curves.items()}
+
+    precisions = per_query.drop(columns="query")
+    sampling = {"confidence": settings.confidence, "resamples": settings.resamples}
+    lows, highs = bootstrap_interval(precisions.to_numpy(), **sampling, rng=stream(0, "bootstrap", "queries"))
+    for column, low, high in zip(precisions, lows, highs, strict=True):
+        selected, database, name = column.split(".")
+        if name in scores[selected][database]:
+            scores[selected][database] |= {f"{name}_low": float(low), f"{name}_high": float(high)}
 
     gallery = None
     if settings.gallery_queries:
@@ -90,11 +108,15 @@ def main(*arguments: str) -> None:
             catalog.labels,
             catalog.ids,
             catalog.class_names,
-            lambda row: cache.evaluation([row])[0].permute(1, 2, 0).numpy(),
+            lambda row: cache.pictures([row])[0],
             tile_size=min(cache.size, 96),
         )
     about = {
-        "conventions": {"map": EXPECTED.describe(), "map_reference": reference.describe()},
+        "conventions": {
+            **{name: rule.describe() for name, rule in conventions_of(reference, settings.map_at).items()},
+            "map_class_mean": f"mean over classes of their queries' {EXPECTED.describe()}",
+        },
+        "interval": {**sampling, "method": METHOD},
         "queries": len(query_rows),
         "database": len(database_rows),
         "untrained_database": len(floor),
@@ -102,7 +124,7 @@ def main(*arguments: str) -> None:
         "dataset_title": catalog.facts["title"],
         "data_facts": catalog.facts,
     }
-    write_evaluation(run.folder, scores, about, curves, gallery)
+    write_evaluation(run.folder, scores, about, curves, gallery, per_query)
 
     tracking = Tracking(ROOT, run.settings.suite.name)
     model = file_digest(run.folder / "model.safetensors")

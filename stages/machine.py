@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from common import ROOT
 
-from hashrepro.errors import UserError
+from hashrepro.devices import one_gpu_each
 from hashrepro.files import file_digest, locked, value_digest
 from hashrepro.methods.parallel import launched
 from hashrepro.networks.synced import world_size
@@ -23,55 +23,11 @@ from hashrepro.settings import Machine
 LAUNCHER = "HASHREPRO_LAUNCHER"  # environment variable: id of the process that started several
 
 
-def prepare(machine: Machine) -> torch.device:
-    """Set threads and exactness; return the device. TF32 stays off: signs are decided in full float32.
-
-    One of several processes (see `spread`) gets its share of the threads, and the GPU of its own number.
-    """
-    together = int(os.environ["LOCAL_WORLD_SIZE"]) if launched() else 1
-    threads = int(os.environ.get("HASHREPRO_THREADS", machine.threads))
-    torch.set_num_threads(max(1, threads // together))
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    name = machine.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(
-            f"The device {name!r} was asked for, but torch sees no CUDA device.",
-            where="params.yaml: machine.device",
-            mend="set machine.device to auto or cpu",
-        )
-    if name.startswith("cuda"):
-        # sums by atomic additions would come out in another order each time; what has no other form is named
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        for kernel in ("flash", "mem_efficient", "cudnn"):  # attention over a batch is too small to need them
-            getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(False)
-        if launched():
-            name = f"cuda:{os.environ['LOCAL_RANK']}"
-    return torch.device(name)
-
-
 def spread(machine: Machine) -> None:
     """Replace this process by `machine.processes` that run the same command together; return in each of those."""
     if machine.processes == 1 or launched():
         return
-    if machine.device != "cpu" and torch.cuda.is_available():
-        if ":" in machine.device:
-            raise UserError(
-                f"{machine.processes} processes cannot share the one device {machine.device!r}.",
-                where="params.yaml: machine.device",
-                mend="set machine.device to cuda: process N takes GPU N",
-            )
-        if machine.processes > torch.cuda.device_count():
-            raise UserError(
-                f"{machine.processes} processes need a GPU each, and there are {torch.cuda.device_count()}.",
-                where="params.yaml: machine.processes",
-                mend=f"set machine.processes to {torch.cuda.device_count()} or less",
-            )
+    one_gpu_each(machine, machine.processes)
     os.environ[LAUNCHER] = str(os.getpid())  # which the launcher that this process becomes keeps
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # `prepare` shares the threads out
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
@@ -97,12 +53,10 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def code_digest() -> str:
     """Digest of the library files that decide a run's numbers: a checkpoint of other code is not continued."""
-    files = sorted(
-        path
-        for package in ("images", "methods", "networks", "retrieval")
-        for path in (ROOT / "src" / "hashrepro" / package).glob("*.py")
-    )
-    return value_digest({path.name: file_digest(path) for path in files})
+    source = ROOT / "src" / "hashrepro"
+    packages = ("images", "methods", "networks", "retrieval")
+    files = sorted(path for package in packages for path in (source / package).rglob("*.py"))
+    return value_digest({str(path.relative_to(source)): file_digest(path) for path in files})
 
 
 def commit() -> tuple[str, bool]:

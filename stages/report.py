@@ -1,7 +1,7 @@
 """report SUITE_FILE [--from-mlflow] [--out DIR]: tables, figures, galleries and the page of a suite.
 
 reads  runs/<suite>/*/ of the suite's grid; with --from-mlflow the same runs from the tracking store alone
-writes reports/: index.html, results.{md,csv,tex}, scores.csv, figures/, plots/
+writes reports/: index.html, results.{md,csv,tex}, comparisons.{md,csv,tex}, scores.csv, figures/, plots/
 """
 
 import argparse
@@ -15,14 +15,14 @@ from tqdm import tqdm
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
+from hashrepro.reporting.legend import untrained
 from hashrepro.reporting.page import write_report
 from hashrepro.reporting.published import read_published
 from hashrepro.reporting.records import Grid, RunRecord, load_record
-from hashrepro.reporting.tables import untrained
 from hashrepro.settings import Settings, load_settings
 from hashrepro.tracking import Tracking
 
-FILES = ("scores.json", "train.json", "encode.json", "history.csv", "curves", "gallery")
+FILES = ("scores.json", "per_query.parquet", "train.json", "encode.json", "history.csv", "curves", "gallery")
 
 
 @dataclass

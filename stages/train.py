@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 import pandas as pd
 import torch
 from common import ROOT, Run, params_digest, run_params, skip, stage
-from machine import code_digest, commit, exclusive, machine_facts, prepare, spread
-from processed import open_dataset
+from machine import code_digest, commit, exclusive, machine_facts, spread
 from safetensors.torch import save_file
 
+from hashrepro.devices import prepare
 from hashrepro.files import file_digest, value_digest, whole, write_json
+from hashrepro.images.processed import open_dataset
 from hashrepro.methods.base import load_method
 from hashrepro.methods.checkpoints import Checkpoints
 from hashrepro.methods.loop import Images, train
@@ -47,7 +48,7 @@ def main(*arguments: str) -> None:
 
 def learn(run: Run, device: torch.device) -> None:
     begun, kind, recipe = time.perf_counter(), load_method(run.method), run.recipe
-    catalog, cache = open_dataset(run.dataset)
+    catalog, cache = open_dataset(ROOT, run.dataset)
     query_labels, database_labels = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]
     data = value_digest([catalog.digest, cache.header])
     fingerprint = value_digest(

@@ -105,7 +105,11 @@ class Encoding(Block):
 
 class Evaluation(Block):
     precision_at: list[PositiveInt]
+    map_at: list[PositiveInt]
+    ndcg_at: list[PositiveInt]
     radius: int = Field(ge=0)
+    confidence: float = Field(0.95, gt=0, lt=1)
+    resamples: PositiveInt = 10_000
     gallery_queries: int = Field(ge=0)
     gallery_hits: PositiveInt = 10
 

@@ -16,11 +16,12 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "stages"))
-from machine import commit, prepare  # noqa: E402
-from processed import open_dataset  # noqa: E402
+from machine import commit  # noqa: E402
 
 from hashrepro.deviations import Effect, read_effects  # noqa: E402
+from hashrepro.devices import prepare  # noqa: E402
 from hashrepro.files import whole  # noqa: E402
+from hashrepro.images.processed import open_dataset  # noqa: E402
 from hashrepro.methods.base import load_method  # noqa: E402
 from hashrepro.methods.checkpoints import Checkpoints  # noqa: E402
 from hashrepro.methods.loop import Images, train  # noqa: E402
@@ -59,7 +60,7 @@ def scores(method: str, changes: dict, seed: int) -> dict[str, float]:
     """mAP in percent of the learned and of the network's database codes, after the quick-start's recipe."""
     settings = load_settings(ROOT)
     device = prepare(settings.machine)
-    catalog, cache = open_dataset("fashion")
+    catalog, cache = open_dataset(ROOT, "fashion")
     kind, recipe = load_method(method), settings.recipe(method, "fashion")
     recipe = type(recipe)(**{**recipe.model_dump(), **changes})
     query, database = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]

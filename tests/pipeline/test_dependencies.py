@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
 # Plumbing: where files are, how errors look, what is logged, how options are documented. It decides no number.
-PLUMBING = {"__init__", "errors", "files", "option", "processes", "settings", "tracking"}
+PLUMBING = {"__init__", "devices", "errors", "files", "option", "processes", "settings", "tracking"}
 # Of preprocessing: how archives come and are unpacked (their digests tell what is in them), how a cache is read back.
 UNUSED = {
     *("answers", "checking", "contents", "download", "fetching", "pieces", "transfer", "unpack"),
@@ -65,6 +65,14 @@ def test_of_training_and_encoding(stage, method):
 def test_of_scoring_and_reporting(stage):
     deps = declared(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"][stage])
     assert uncovered(imported(stage), deps) == []
+
+
+def test_scoring_does_without_torch():
+    code = "import sys; sys.path[:0] = ['stages', 'src']; import evaluate; print('torch' in sys.modules)"
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert output.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("reader", sorted(READERS))

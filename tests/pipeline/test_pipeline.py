@@ -64,7 +64,7 @@ def test_the_report_comes_out_of_the_tracking_store_alone(built):
 
 def assert_same_report_from_the_store(built):
     built.run("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
-    for name in ("results.md", "results.csv", "results.tex", "index.html"):
+    for name in ("results.md", "results.csv", "results.tex", "comparisons.csv", "index.html"):
         assert (built.root / "reports-mlflow" / name).read_bytes() == (
             built.root / "reports" / name
         ).read_bytes()
@@ -89,6 +89,7 @@ def test_a_run_is_one_mlflow_run_with_its_provenance(built):
         assert run.inputs.dataset_inputs[0].dataset.name in ("fashion", "birds")
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert files >= {"model.safetensors", "codes.safetensors", "scores.json", "curves", "gallery"}
+        assert "per_query.parquet" in files
 
 
 def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built):

@@ -63,6 +63,20 @@ def test_wrong_value(edited):
     assert "machine.threads" in str(error.value.where)
 
 
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("map_at: [100, 1000]", "map_at: [0]"),
+        ("confidence: 0.95", "confidence: 95"),
+        ("resamples: 1", "resamples: -1"),
+    ],
+)
+def test_wrong_values_of_the_evaluation(edited, value, wrong):
+    with pytest.raises(UserError) as error:
+        edited(f"  {value}", f"  {wrong}")
+    assert f"evaluate.{value.split(':')[0]}" in str(error.value.where)
+
+
 def test_missing_key(edited):
     with pytest.raises(UserError, match="'radius' is missing") as error:
         edited("  radius: 2 ", "  # radius: 2 ")

@@ -10,16 +10,18 @@ counted in slots, of which the cache's rows are those that were kept.
 """
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import torch
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
 from hashrepro.images.building import HEADER, VERSION, build_cache
 from hashrepro.images.decoding import central_window, decode, resized_size
 from hashrepro.images.resampling import resample, rgb
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["CropFrom", "ImageCache", "build_cache"]
 CropFrom = Literal["original", "resized"]
@@ -95,15 +97,18 @@ class ImageCache:
         """Where the rows (b,), or one, stand in the files."""
         return rows if self._slots is None else self._slots[rows]
 
-    def evaluation(self, rows) -> torch.Tensor:
-        """uint8 (b, 3, size, size): the evaluation views of the rows (b,), in that order."""
+    def pictures(self, rows) -> np.ndarray:
+        """uint8 (b, size, size, 3): the evaluation views of the rows (b,), in that order."""
         rows = np.asarray(rows)
-        views = (
-            self.views[self.slots(rows)]
-            if self.views is not None
-            else np.stack([rgb(self.view(row)) for row in rows])
-        )
-        return torch.from_numpy(views).permute(0, 3, 1, 2)
+        if self.views is not None:
+            return self.views[self.slots(rows)]
+        return np.stack([rgb(self.view(row)) for row in rows])
+
+    def evaluation(self, rows) -> "torch.Tensor":
+        """uint8 (b, 3, size, size): `pictures` as networks take them."""
+        import torch  # half a gigabyte, which stages that only show pictures do without
+
+        return torch.from_numpy(self.pictures(rows)).permute(0, 3, 1, 2)
 
     def view(self, row: int) -> np.ndarray:
         """uint32 (size, size): the evaluation view of a row that is kept as pixels, in the form of `resample`."""

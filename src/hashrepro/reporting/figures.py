@@ -10,7 +10,9 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from hashrepro.reporting.palette import FLOOR, INK, MUTED, label_ends, look, new_axes
 from hashrepro.reporting.records import Grid, RunRecord
-from hashrepro.reporting.tables import results_table, titles
+from hashrepro.reporting.tables import titles
+
+STEP = 0.022  # between the methods of one code length, as a share of the axis
 
 
 def losses(history: pd.DataFrame) -> list[str]:
@@ -19,11 +21,13 @@ def losses(history: pd.DataFrame) -> list[str]:
 
 
 def mean_curve(records: list[RunRecord], curve: str, index: str) -> pd.DataFrame:
-    """The mean of a curve over runs, each on its headline database, a row a value of `index`;."""
+    """The mean of a curve over runs, each on its headline database, a row a value of `index`."""
     frames = [
         r.curves[r.headline_database, curve] for r in records if (r.headline_database, curve) in r.curves
     ]
-    return pd.concat(frames).groupby(index, as_index=False).mean() if frames else pd.DataFrame()
+    if not frames:
+        return pd.DataFrame()
+    return pd.concat(frames).groupby(index, as_index=False).mean(numeric_only=True)
 
 
 def mean_history(records: list[RunRecord]) -> pd.DataFrame:
@@ -66,24 +70,34 @@ def _lines(
     return labels
 
 
-def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str) -> Figure:
-    """Headline mAP (%) against code length: mean over seeds, bars of one standard deviation; grey floors."""
+def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str, results: pd.DataFrame) -> Figure:
+    """Headline mAP (%) against code length: mean over seeds; grey floors. `results` is the `results_table`.
+
+    Whiskers are the interval over queries, broad pale bars one standard deviation over seeds. The methods stand a
+    little beside each other, so that their whiskers can be told apart.
+    """
     figure, axes = new_axes("mAP by code length", "bits", "mAP, %")
     names, labels = titles(records, "method"), []
-    table = results_table(records, grid)
-    table = table[(table["dataset"] == dataset) & (table["runs"] > 0)]
+    table = results[(results["dataset"] == dataset) & (results["runs"] > 0)]
     places = {bits: place for place, bits in enumerate(sorted(grid.bits))}
     ends = [places[bits] for bits in table["bits"]]
-    for method in grid.methods:
+    for number, method in enumerate(grid.methods):
         rows = table[table["method"] == method].sort_values("bits")
         column = "map" if rows["map"].notna().any() else "map_network"
         rows = rows.dropna(subset=[column])
         if len(rows):
-            mean, deviation = rows[column], rows[f"{column}_sd"]
+            mean, deviation = 100 * rows[column], 100 * rows[f"{column}_sd"].fillna(0)
             style = look(grid.methods, method)
-            x = [places[bits] for bits in rows["bits"]]
-            axes.errorbar(x, 100 * mean, 100 * deviation.fillna(0), capsize=3, label=names[method], **style)
-            labels.append((x[-1], 100 * mean.iloc[-1], names[method], style, mean.mean()))
+            beside = STEP * max(1, len(places) - 1) * (number - (len(grid.methods) - 1) / 2)
+            x = np.array([places[bits] for bits in rows["bits"]]) + beside
+            low, high = 100 * rows[f"{column}_low"], 100 * rows[f"{column}_high"]
+            away = np.array([mean - low, high - mean])
+            axes.errorbar(
+                x, mean, np.nan_to_num(away), capsize=2.5, elinewidth=1, label=names[method], **style
+            )
+            if deviation.any():
+                axes.vlines(x, mean - deviation, mean + deviation, style["color"], linewidth=6, alpha=0.3)
+            labels.append((x[-1], mean.iloc[-1], names[method], style, mean.mean()))
     untrained = (
         table.groupby("bits")["untrained"].agg(["min", "max"]).dropna().reindex(sorted(grid.bits)).dropna()
     )
@@ -141,6 +155,24 @@ def precision_at(records: list[RunRecord], grid: Grid, dataset: str, bits: int) 
     ticks = [x for x in shown if np.log10(x).is_integer()] or shown
     axes.set_xticks(ticks, [f"{int(x):,}" for x in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(0, 103)
+    label_ends(axes, labels)
+    return figure
+
+
+def by_class(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:
+    """mAP (%) of each class's queries, every method's classes in its own order from best to worst."""
+    figure, axes = new_axes(f"mAP by class, {bits} bits", "classes, each method’s best first", "mAP, %")
+
+    def curve(runs: list[RunRecord]) -> pd.DataFrame:
+        table = mean_curve(runs, "per_class", "class")
+        if not len(table):
+            return table
+        ordered = table["map"].dropna().sort_values(ascending=False)
+        return pd.DataFrame({"place": np.arange(1, len(ordered) + 1), "map": ordered.to_numpy()})
+
+    labels = _lines(records, grid, dataset, bits, axes, curve, "place", "map", scale=100)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, 103)
     label_ends(axes, labels)
     return figure

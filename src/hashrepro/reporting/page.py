@@ -8,13 +8,25 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from hashrepro.files import whole
-from hashrepro.reporting import figures, plots, tables, view
+from hashrepro.reporting import (
+    classes,
+    comparisons,
+    figures,
+    formats,
+    legend,
+    pairs,
+    plots,
+    tables,
+    view,
+    wording,
+)
 from hashrepro.reporting.palette import render
 from hashrepro.reporting.records import Grid, RunRecord, in_order
 
 BY_BITS = {
     "precision_recall": figures.precision_recall,
     "precision_at": figures.precision_at,
+    "by_class": figures.by_class,
     "training_map": figures.training_map,
     "training_loss": figures.training_loss,
 }
@@ -25,11 +37,11 @@ def _write(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _draw(records: list[RunRecord], grid: Grid, destination: Path) -> dict:
+def _draw(records: list[RunRecord], grid: Grid, results: pd.DataFrame, destination: Path) -> dict:
     """Write every figure as SVG; return the page's version of each by (name, data set, bits or 0)."""
     inline = {}
     for dataset in grid.datasets:
-        drawn = {("map_by_bits", dataset, 0): figures.map_by_bits(records, grid, dataset)}
+        drawn = {("map_by_bits", dataset, 0): figures.map_by_bits(records, grid, dataset, results)}
         for bits in sorted({record.bits for record in records if record.dataset == dataset}):
             drawn |= {
                 (name, dataset, bits): draw(records, grid, dataset, bits) for name, draw in BY_BITS.items()
@@ -70,26 +82,32 @@ def _opening(galleries: list[dict]) -> dict | None:
 def page(
     records: list[RunRecord],
     grid: Grid,
+    results: pd.DataFrame,
+    compared: pd.DataFrame,
     drawn: dict,
     published: pd.DataFrame | None = None,
     facts: dict | None = None,
 ) -> str:
-    """The text of index.html: everything inside, nothing loaded from elsewhere."""
+    """The text of index.html: everything inside, nothing loaded from elsewhere.
+
+    `results` and `compared` are the `results_table` and the `comparisons_table` of the records, `drawn` their figures.
+    """
     environment = Environment(
         loader=PackageLoader("hashrepro.reporting", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"view": view, "percent": tables.percent}
+    environment.globals |= {"view": view, "wording": wording, "pairs": pairs}
+    environment.globals |= {"percent": formats.percent, "percent_interval": formats.percent_interval}
     environment.tests["known"] = pd.notna
     facts = facts or {}
     names = view.page_names(records, grid, facts.get("titles"))
     scores = tables.scores_table(records, grid)
-    score_names = [c for c in scores.columns if c not in tables.RUN_COLUMNS]
+    groups = wording.score_groups([c for c in scores.columns if c not in tables.RUN_COLUMNS])
     galleries = _galleries(records)
     resource = environment.loader.get_source
-    headline = {dataset: view.headline(records, grid, dataset) for dataset in grid.datasets}
+    headline = {dataset: view.headline(records, grid, dataset, results) for dataset in grid.datasets}
     cells = [cell for rows in headline.values() for row in rows for cell in row]
     return environment.get_template("page.html.jinja").render(
         css=Markup(resource(environment, "page.css")[0]),
@@ -99,12 +117,22 @@ def page(
         records=records,
         names=names,
         headline=headline,
-        footnotes=tables.footnotes(cell.skipped for cell in cells),
+        footnotes=formats.footnotes(cell.skipped for cell in cells),
         first={
             dataset: next((r for r in records if r.dataset == dataset), None) for dataset in grid.datasets
         },
         scores=scores.to_dict("records"),
-        score_names=score_names,
+        score_groups=groups,
+        level=legend.level(records),
+        intervals=[line.removeprefix("- ") for line in legend.intervals(records)],
+        compared=pairs.sections(compared, grid),
+        compared_notes=pairs.notes(compared),
+        class_tables={
+            (dataset, bits): classes.class_table(records, grid, dataset, bits)
+            for dataset in grid.datasets
+            for bits in grid.bits
+        },
+        shown_classes=classes.shown_classes,
         drawn=drawn,
         galleries=galleries,
         opening=_opening(galleries),
@@ -121,7 +149,7 @@ def write_report(
 ) -> None:
     """Write a suite's report into `destination`: the same records give the same bytes.
 
-    Writes index.html, results.{md,csv,tex}, scores.csv, figures/*.svg and plots/*.csv.
+    Writes index.html, results.{md,csv,tex}, comparisons.{md,csv,tex}, scores.csv, figures/*.svg and plots/*.csv.
 
     Args:
         records: runs of the grid, in any order; runs of the grid that are missing are shown as "not run", or as
@@ -139,17 +167,22 @@ def write_report(
     records = in_order(records, grid)
     results = tables.results_table(records, grid)
     names = view.page_names(records, grid, (facts or {}).get("titles"))
-    shown = tables.display_table(results, names)
-    notes = tables.footnotes(results["skipped"])
-    _write(destination / "results.md", f"{tables.to_markdown(shown, notes)}\n{tables.legend(records)}")
-    _write(destination / "results.csv", tables.to_csv(results))
-    _write(destination / "results.tex", tables.to_latex(shown, notes))
+    compared = comparisons.comparisons_table(records, grid)
+    shown = formats.display_table(results, names)
+    notes = formats.footnotes(results["skipped"])
+    _write(destination / "results.md", f"{formats.to_markdown(shown, notes)}\n{legend.legend(records)}")
+    _write(destination / "results.csv", formats.to_csv(results))
+    _write(destination / "results.tex", formats.to_latex(shown, notes))
     _write(
         destination / "scores.csv",
         tables.scores_table(records, grid).to_csv(index=False, lineterminator="\n"),
     )
-    for name in ("precision_recall", "precision_at", "training", "training_loss"):
+    shown = pairs.display_comparisons(compared, names)
+    _write(destination / "comparisons.md", f"{formats.to_markdown(shown)}\n{pairs.legend(compared)}")
+    _write(destination / "comparisons.csv", compared.to_csv(index=False, lineterminator="\n"))
+    _write(destination / "comparisons.tex", formats.to_latex(shown))
+    for name in ("precision_recall", "precision_at", "per_class", "training", "training_loss"):
         table = getattr(plots, name)(records)
         _write(destination / "plots" / f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
-    drawn = _draw(records, grid, destination)
-    _write(destination / "index.html", page(records, grid, drawn, published, facts))
+    drawn = _draw(records, grid, results, destination)
+    _write(destination / "index.html", page(records, grid, results, compared, drawn, published, facts))

@@ -38,6 +38,12 @@ def precision_recall(records: list[RunRecord]) -> pd.DataFrame:
     return _wide(columns, "recall")
 
 
+def per_class(records: list[RunRecord]) -> pd.DataFrame:
+    """`class` (its number in its data set), then each run's mAP of that class's queries, as a fraction."""
+    curves = {r.key: r.curves.get((r.headline_database, "per_class")) for r in records}
+    return _wide({key: c.set_index("class")["map"] for key, c in curves.items() if c is not None}, "class")
+
+
 def training(records: list[RunRecord]) -> pd.DataFrame:
     """`iteration`, then each run's mAP while training, as a fraction."""
     histories = {r.key: r.history.set_index("iteration") for r in records if "map" in r.history}

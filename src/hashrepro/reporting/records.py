@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
+from pyarrow import ArrowInvalid
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json, whole, write_json
@@ -79,6 +80,9 @@ class RunRecord:
     scored is absent. `curves[database, curve]` has the columns that `hashrepro.retrieval.curves` gives them.
     `history` has a row an iteration: `iteration`, the losses (the total first), `map` (empty where not
     evaluated), `seconds`.
+    `per_query` has a row a query of the catalog, in its order: `query` (catalog row) and the average precisions under
+    ``<selected>.<database>.<score>`` for the scores map and map_reference (NaN: query left out); None where a run was
+    scored without them.
     """
 
     suite: str
@@ -91,6 +95,7 @@ class RunRecord:
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"iteration": []}))
     curves: Curves = field(default_factory=dict)
     gallery: Gallery | None = None
+    per_query: pd.DataFrame | None = None
 
     @property
     def key(self) -> str:
@@ -117,26 +122,38 @@ def flat_metrics(scores: Scores) -> dict[str, float]:
 
 
 def headline_metrics(scores: Scores) -> dict[str, float]:
-    """The few numbers that runs are compared by: those of `MEASURES` that the run has."""
-    return {
+    """The few numbers that runs are compared by: those of `MEASURES` that the run has, and the headline's interval."""
+    metrics = {
         measure.column: scores[measure.selected][measure.database][measure.score]
         for measure in MEASURES
         if measure.score in scores.get(measure.selected, {}).get(measure.database, {})
     }
+    last = scores.get("last", {})
+    headline = last.get("learned", last.get("network", {}))
+    return metrics | {name: headline[name] for name in ("map_low", "map_high") if name in headline}
 
 
 def write_evaluation(
-    folder: Path, scores: Scores, about: dict, curves: Curves, gallery: Gallery | None
+    folder: Path,
+    scores: Scores,
+    about: dict,
+    curves: Curves,
+    gallery: Gallery | None,
+    per_query: pd.DataFrame | None = None,
 ) -> None:
-    """Write a run's `metrics.json`, `scores.json`, `curves/` and `gallery/` into `folder`.
+    """Write a run's `metrics.json`, `scores.json`, `per_query.parquet`, `curves/` and `gallery/` into `folder`.
 
-    Both folders are made even if nothing goes into them: DVC misses an output that is not there.
+    Both folders and the table are made even if nothing goes into them: DVC misses an output that is not there.
     """
     folder = Path(folder)
     for name in ("curves", "gallery"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", headline_metrics(scores))
     write_json(folder / "scores.json", {"scores": scores, "about": about})
+    if per_query is None:
+        per_query = pd.DataFrame({"query": pd.Series(dtype="int64")})
+    with whole(folder / "per_query.parquet") as temporary:
+        per_query.to_parquet(temporary, index=False)
     for (database, curve), frame in curves.items():
         with whole(folder / "curves" / f"{database}-{curve}.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -148,7 +165,8 @@ def load_record(folder: Path, key: str) -> RunRecord:
     """Read the run `key` from a suite's folder, ``runs/<suite>``.
 
     Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``,
-    ``<key>/curves/<database>-<curve>.csv`` and, where it is not empty, ``<key>/gallery/``.
+    ``<key>/curves/<database>-<curve>.csv``, where it is there ``<key>/per_query.parquet`` and, where it is not empty,
+    ``<key>/gallery/``.
 
     Raises:
         UserError: the key is malformed, or a file is missing, damaged or lacks its columns.
@@ -169,13 +187,22 @@ def load_record(folder: Path, key: str) -> RunRecord:
             for path in sorted((run / "curves").glob("*-*.csv"))
         }
         gallery = read_gallery(run / "gallery") if any((run / "gallery").glob("*")) else None
+        table = run / "per_query.parquet"
+        per_query = pd.read_parquet(table) if table.exists() else None
         scores, about = stored["scores"], stored["about"]
         history["iteration"]
     except FileNotFoundError as error:
         raise UserError(
             f"the run {key} has no {Path(error.filename).name}", where=error.filename, mend=mend
         ) from error
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except (
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        UnicodeDecodeError,
+        pd.errors.ParserError,
+        ArrowInvalid,
+    ) as error:
         raise UserError(f"the run {key} is damaged: {error!r}", where=run, mend=mend) from error
     except pd.errors.EmptyDataError as error:
         raise UserError(f"the run {key} has an empty table", where=run, mend=mend) from error
@@ -190,6 +217,7 @@ def load_record(folder: Path, key: str) -> RunRecord:
         history=history,
         curves=curves,
         gallery=gallery,
+        per_query=per_query,
     )
 
 

@@ -1,46 +1,22 @@
-"""What the page shows, prepared: the headline table's cells, and what each score means."""
+"""What the page shows, prepared: the headline table's cells, published figures, drawings in the page's colours."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
+from hashrepro.reporting.formats import NOT_COMPUTED, NOT_RUN, SKIPPED, percent
 from hashrepro.reporting.palette import COLOURS, FLOOR, GRID, INK, MUTED, PAPER
 from hashrepro.reporting.records import Grid, RunRecord
-from hashrepro.reporting.tables import (
-    MEASURES,
-    NOT_COMPUTED,
-    NOT_RUN,
-    SKIPPED,
-    percent,
-    skip_reason,
-    spread,
-    titles,
-)
-
-CONVENTIONS = {
-    "map": "ties=expected over the full ranking",
-    "map_reference": "as the method’s own code computes it",
-    "map_file_order": "ties in the order of the data set’s files",
-    "map_best": "every tie broken in the method’s favour",
-    "map_worst": "every tie broken against the method",
-    "uncoded": "database items whose code was never set",
-}
-DATABASES = {
-    "learned": "codes learned in training, the network codes only the queries",
-    "network": "coded by the network, like the queries",
-    "untrained": "query and database coded by the network before training",
-    "random": "query and database get random codes",
-}
-SELECTED = {
-    "last": "the last iteration",
-    "best_on_test": "the iteration that scored best on the test queries",
-}
+from hashrepro.reporting.tables import titles
 
 
 @dataclass
 class Cell:
-    """One cell of the headline table; `runs` is empty where nothing was run, `skipped` then says why it cannot."""
+    """One cell of the headline table; `runs` is empty where nothing was run, `skipped` then says why it cannot.
+
+    `numbers` is the cell's row of the results table.
+    """
 
     method: str
     bits: int
@@ -48,16 +24,21 @@ class Cell:
     runs: list[RunRecord]
     seeds: int
     database: str = "learned"
-    mean: float = float("nan")
-    deviation: float = float("nan")
+    numbers: dict = field(default_factory=dict)
     best: bool = False
     skipped: str = ""
 
     def of(self, column: str) -> float:
-        """The mean over the seeds of a measure of the results table, NaN where not computed."""
-        measure = next(m for m in MEASURES if m.column == column)
-        values = [r.score(measure.score, measure.database, measure.selected) for r in self.runs]
-        return spread([value for value in values if value is not None])[0]
+        """A column of the results table; NaN where it was not computed."""
+        return self.numbers.get(column, float("nan"))
+
+    def headline(self, part: str = "") -> float:
+        """The headline mAP, or its part `_sd`, `_low` or `_high`: of the learned database where there is one."""
+        return self.of(("map" if self.database == "learned" else "map_network") + part)
+
+    @property
+    def mean(self) -> float:
+        return self.headline()
 
     @property
     def text(self) -> str:
@@ -66,20 +47,21 @@ class Cell:
         return SKIPPED if self.skipped else NOT_RUN
 
 
-def headline(records: list[RunRecord], grid: Grid, dataset: str) -> list[list[Cell]]:
-    """The cells of one data set's headline table, a row a method, a column a code length; best marked."""
+def headline(records: list[RunRecord], grid: Grid, dataset: str, results: pd.DataFrame) -> list[list[Cell]]:
+    """The cells of one data set's headline table, a row a method, a column a code length; best marked.
+
+    `results` is the `results_table` of these records and this grid.
+    """
+    numbers = {(row["dataset"], row["method"], row["bits"]): row for row in results.to_dict("records")}
     rows = []
     for number, method in enumerate(grid.methods):
         row = []
         for bits in grid.bits:
             runs = [r for r in records if (r.dataset, r.method, r.bits) == (dataset, method, bits)]
-            cell = Cell(method, bits, number, runs, len(grid.seeds))
+            found = numbers[dataset, method, bits]
+            cell = Cell(method, bits, number, runs, len(grid.seeds), numbers=found, skipped=found["skipped"])
             if runs:
                 cell.database = runs[0].headline_database
-                scores = [r.score("map", cell.database) for r in runs]
-                cell.mean, cell.deviation = spread([score for score in scores if score is not None])
-            else:
-                cell.skipped = skip_reason(grid, dataset, method, bits)
             row.append(cell)
         rows.append(row)
     for column in zip(*rows, strict=True):
@@ -93,42 +75,6 @@ def floor_gap(column: list[Cell]) -> str:
     """What stands for a floor that no cell of its column has: "not run" while a run of the column could give it."""
     settled = any(cell.runs for cell in column) or all(cell.skipped for cell in column)
     return NOT_COMPUTED if settled else NOT_RUN
-
-
-def convention(record: RunRecord, name: str) -> str:
-    """What a score's name means, in the run's own words where it left any."""
-    if name in (words := record.about.get("conventions", {})):
-        return words[name]
-    if counted := re.fullmatch(r"precision_at_(\d+)", name):
-        return f"share of relevant items among the first {counted[1]}, ties in expectation"
-    if within := re.fullmatch(r"(precision|recall)_radius_(\d+)", name):
-        return f"mean {within[1]} of everything within Hamming distance {within[2]}"
-    return CONVENTIONS.get(name, name)
-
-
-def score_title(name: str) -> str:
-    """A short column heading: ``precision_at_10`` -> ``P@10``, ``map_file_order`` -> ``mAP file order``."""
-    name = re.sub(r"^precision_at_(\d+)$", r"P@\1", name)
-    name = re.sub(r"^(precision|recall)_radius_(\d+)$", lambda m: f"{m[1][0].upper()} within {m[2]}", name)
-    return re.sub(r"^map\b", "mAP", name.replace("_", " "))
-
-
-def score_text(name: str, value: float | None) -> str:
-    """A score for people: a percentage, except the count of uncoded items."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:,.0f}" if name == "uncoded" else f"{100 * value:.2f}"
-
-
-def meanings(records: list[RunRecord], name: str) -> list[str]:
-    """What a score's name means in these runs; where methods count differently, each with its methods."""
-    methods: dict[str, dict[str, None]] = {}
-    for record in records:
-        title = record.about.get("method_title") or record.method
-        methods.setdefault(convention(record, name), {})[title] = None
-    if len(methods) == 1:
-        return list(methods)
-    return [f"{', '.join(titled)}: {text}" for text, titled in methods.items()]
 
 
 def published_rows(published: pd.DataFrame | None, grid: Grid, names: dict[str, str]) -> list[dict]:

@@ -13,29 +13,34 @@ and m relevant rows on consecutive ranks after p rows and R0 relevant ones add
 which gives the best order (p = N0, m = min(r, t)) and the worst (p = N0 + n - r, m = max(0, t - (n - r))).
 """
 
+import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from hashrepro.retrieval.codes import Codes
-from hashrepro.retrieval.conventions import NO_HIT, NORMALISERS, TIES, Convention, check, list_length
-from hashrepro.retrieval.counts import DistanceCounts, Scan, scan
+from hashrepro.retrieval.conventions import (
+    NO_HIT,
+    NORMALISERS,
+    TIES,
+    Convention,
+    check,
+    cut_lengths,
+    list_length,
+)
+from hashrepro.retrieval.counts import DistanceCounts, Scan, scan, scan_blocks
+from hashrepro.retrieval.harmonic import ONE, Harmonic
 
 _QUERIES_A_BLOCK = 2048
-_ONE = 2**59
+# Blocks of queries and conventions share the table of one size of database.
+_harmonic = lru_cache(maxsize=1)(Harmonic)
 
 
-def _harmonic(n: int) -> np.ndarray:
-    """H[0..n] in units of 2^-59. The formulas above multiply differences of H by up to n and then cancel;
-    differences of whole numbers are exact, those of floats would leave errors of n * 1e-15."""
-    harmonic = np.zeros(n + 1, np.uint64)
-    m = np.arange(1, n + 1, dtype=np.uint64)
-    np.cumsum((_ONE + m // 2) // m, out=harmonic[1:])
-    return harmonic
-
-
-def _difference(harmonic: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    return (harmonic[start + length] - harmonic[start]) / _ONE
+def _difference(harmonic: Harmonic, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    return (harmonic[start + length] - harmonic[start]) / ONE
 
 
 def _expected(n, r, n0, r0, t, harmonic):
@@ -60,7 +65,7 @@ def _hypergeometric(n: int, r: int, t: int) -> tuple[np.ndarray, np.ndarray]:
     return j, weights / weights.sum()
 
 
-def _expected_ratio(before: float, n: int, r: int, n0: int, r0: int, t: int, harmonic: np.ndarray) -> float:
+def _expected_ratio(before: float, n: int, r: int, n0: int, r0: int, t: int, harmonic: Harmonic) -> float:
     """Expected (sum of precisions) / (relevant rows retrieved) of a list that ends `t` rows into a group.
 
     `before` is the sum of precisions of the nearer groups. Given that j of the t places are relevant, their
@@ -105,27 +110,53 @@ def average_precision(
     check("ties", ties, {name: text for name, text in TIES.items() if name != "file_order"})
     check("normaliser", normaliser, NORMALISERS)
     check("no_hit", no_hit, NO_HIT)
+    return _average_precision(counts, ties, normaliser, no_hit, top_k)
+
+
+def _average_precision(counts, ties, normaliser, no_hit, top_k) -> np.ndarray:
     length, harmonic = list_length(top_k, counts.database), _harmonic(counts.database)
+    # Loaded by the compiled engine; both forms give the same bits.
+    compiled = sys.modules.get("hashrepro.retrieval.closed_form")
+    form = compiled.sums if compiled else _sums
     result = np.empty(len(counts))
     for start in range(0, len(counts), _QUERIES_A_BLOCK):
         block = slice(start, start + _QUERIES_A_BLOCK)
-        n, r = counts.total[block], counts.relevant[block]
-        n0, r0 = n.cumsum(axis=1) - n, r.cumsum(axis=1) - r
-        t = np.clip(length - n0, 0, n)
-        if ties == "expected":
-            sums, hits = _expected(n, r, n0, r0, t, harmonic), np.minimum(r, t)
-        elif ties == "best":
-            hits = np.minimum(r, t)
-            sums = _in_a_row(hits, n0, r0, harmonic)
-        else:
-            hits = np.maximum(0, t - (n - r))
-            sums = _in_a_row(hits, n0 + n - r, r0, harmonic)
-        result[block] = _divide(sums.sum(axis=1), hits.sum(axis=1), r.sum(axis=1), length, normaliser, no_hit)
+        total, relevant = counts.total[block], counts.relevant[block]
+        sums, hits, cut_bin, before = form(total, relevant, length, ties, harmonic)
+        result[block] = _divide(sums, hits, relevant.sum(axis=1), length, normaliser, no_hit)
         if ties == "expected" and normaliser == "retrieved":
-            for q, b in zip(*np.nonzero((t > 0) & (t < n) & (r > 0)), strict=True):
-                group = (int(value[q, b]) for value in (n, r, n0, r0, t))
-                result[start + q] = _expected_ratio(sums[q, :b].sum(), *group, harmonic)
+            for q in np.flatnonzero(cut_bin >= 0):
+                b = cut_bin[q]
+                n0, r0 = (int(value[q, :b].sum()) for value in (total, relevant))
+                n, r = int(total[q, b]), int(relevant[q, b])
+                result[start + q] = _expected_ratio(before[q], n, r, n0, r0, length - n0, harmonic)
     return result
+
+
+def _sums(total, relevant, length, ties, harmonic) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sums of precisions within the first `length` ranks, for each query of counts (q, bins).
+
+    Returns:
+        (sums float64 (q,), relevant rows kept int64 (q,), the bin with relevant rows that the list ends within, or -1,
+        and the sum of the nearer bins).
+    """
+    n, r = total.astype(np.int64), relevant.astype(np.int64)
+    n0, r0 = n.cumsum(axis=1) - n, r.cumsum(axis=1) - r
+    t = np.clip(length - n0, 0, n)
+    if ties == "expected":
+        sums, hits = _expected(n, r, n0, r0, t, harmonic), np.minimum(r, t)
+    elif ties == "best":
+        hits = np.minimum(r, t)
+        sums = _in_a_row(hits, n0, r0, harmonic)
+    else:
+        hits = np.maximum(0, t - (n - r))
+        sums = _in_a_row(hits, n0 + n - r, r0, harmonic)
+    # One by one, as the compiled form adds.
+    sums = sums.cumsum(axis=1)
+    cut = (t > 0) & (t < n) & (r > 0)
+    cut_bin = np.where(cut.any(axis=1), cut.argmax(axis=1), -1)
+    before = np.where(cut_bin > 0, sums[np.arange(len(sums)), np.maximum(cut_bin - 1, 0)], 0.0)
+    return sums[:, -1], hits.sum(axis=1), cut_bin, before
 
 
 def scan_average_precision(scanned: Scan, convention: Convention) -> np.ndarray:
@@ -133,14 +164,12 @@ def scan_average_precision(scanned: Scan, convention: Convention) -> np.ndarray:
 
     For ties="file_order" the scan must have been made with the convention's list length among its cuts.
     """
-    if convention.ties != "file_order":
-        return average_precision(
-            scanned.counts,
-            ties=convention.ties,
-            normaliser=convention.normaliser,
-            no_hit=convention.no_hit,
-            top_k=convention.top_k,
-        )
+    if convention.ties == "file_order":
+        return _file_order(scanned, convention)
+    return _average_precision(scanned.counts, *astuple(convention))
+
+
+def _file_order(scanned: Scan, convention: Convention) -> np.ndarray:
     length = list_length(convention.top_k, scanned.counts.database)
     cut = scanned.cuts.index(length)
     return _divide(
@@ -159,15 +188,36 @@ def scan_for(
     database: Codes,
     query_labels: np.ndarray,
     database_labels: np.ndarray,
+    **options: Any,
+) -> Scan:
+    """One scan that serves all `conventions`; sizes, `options` and errors as in `counts.scan`."""
+    cuts = cut_lengths(conventions, len(database))
+    return scan(query, database, query_labels, database_labels, cuts=cuts, **options)
+
+
+def per_query(
+    conventions: Mapping[str, Convention],
+    query: Codes,
+    database: Codes,
+    query_labels: np.ndarray,
+    database_labels: np.ndarray,
     *,
     threads: int = 1,
     engine: str = "auto",
-) -> Scan:
-    """One scan that serves all `conventions`; sizes, engines and errors as in `counts.scan`."""
-    cuts = {list_length(rule.top_k, len(database)) for rule in conventions if rule.ties == "file_order"}
-    return scan(
-        query, database, query_labels, database_labels, cuts=sorted(cuts), threads=threads, engine=engine
-    )
+    device: Any = None,
+) -> dict[str, np.ndarray]:
+    """Average precision of each query in each of the named conventions, float64 (q,); NaN: left out.
+
+    Scans by blocks of queries, so that memory above the codes, the labels and the result stays below 64 MB.
+    Sizes, engines and errors as in `counts.scan`.
+    """
+    cuts = cut_lengths(conventions.values(), len(database))
+    options = {"cuts": cuts, "threads": threads, "engine": engine, "device": device}
+    results = {name: np.empty(len(query)) for name in conventions}
+    for block, part in scan_blocks(query, database, query_labels, database_labels, **options):
+        for name, rule in conventions.items():
+            results[name][block] = scan_average_precision(part, rule)
+    return results
 
 
 def mean_average_precisions(scanned: Scan, conventions: Mapping[str, Convention]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Conventions of average precision, by name: what a published figure means by "mAP"."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -91,16 +92,43 @@ EXPECTED = Convention("expected", "all_relevant", "zero", None)
 REFERENCE_SEMICON = Convention("file_order", "retrieved", "zero", DROP_LAST)
 # SCHN's evaluation on CIFAR-10, topk = -1; with top_k = 5000 on NUS-WIDE and Flickr (MM Asia 2021).
 REFERENCE_SCHN = Convention("file_order", "retrieved", "zero", DROP_LAST)
-# ADSH (AAAI 2018): the whole ranking.
-ADSH = Convention("file_order", "retrieved", "zero", None)
 
-NAMED = {"expected": EXPECTED, "semicon": REFERENCE_SEMICON, "schn": REFERENCE_SCHN, "adsh": ADSH}
+# Where the code bases below sort without saying how ties are to be ordered, file order stands for "any order".
+# ADSH, AAAI 2018: github.com/jiangqy/ADSH-AAAI2018, utils/calc_hr.py and callMap.m. The whole ranking, on NUS-WIDE also
+# the first 5000 ranks. MATLAB's sort is stable; numpy's argsort as called is not.
+ADSH = Convention("file_order", "retrieved", "zero", None)
+# FISH: github.com/chenzhenduo/FISH, calc_map_k in utils.py, called without k: the same definition as ADSH's. (Its k,
+# which nothing there uses, would keep the first k relevant items, not the first k ranks.) torch.sort, not stable.
+FISH = Convention("file_order", "retrieved", "zero", None)
+# THULAB: github.com/thuml/HashNet, mean_average_precision(params, R). R = 5000 on NUS-WIDE and COCO, 1000 on ImageNet.
+# A query without a hit among the R is not averaged, which raises the mean. There the queries' outputs are real numbers,
+# and in the PyTorch version the database's, too, so that few rows tie; binary codes tie often.
+THULAB = Convention("file_order", "retrieved", "skip", 5000)
+# trec_eval's map: github.com/usnistgov/trec_eval, m_map.c, form_res_rels.c and trec_eval.c. All retrieved ranks (-M is
+# unlimited; a TREC run has 1000), queries without relevance judgements are left out. Ties in descending order of the
+# document's name: the database's order if names descend with the row.
+TREC = Convention("file_order", "all_relevant", "skip", None)
+
+NAMED = {
+    "expected": EXPECTED,
+    "semicon": REFERENCE_SEMICON,
+    "schn": REFERENCE_SCHN,
+    "adsh": ADSH,
+    "fish": FISH,
+    "thulab": THULAB,
+    "trec": TREC,
+}
 
 
 def convention(name: str, top_k: int | str | None = None) -> Convention:
     """The convention called `name`; a `top_k` other than None replaces its own. UserError: unknown name."""
     check("convention", name, NAMED)
     return NAMED[name] if top_k is None else replace(NAMED[name], top_k=top_k)
+
+
+def cut_lengths(conventions: Iterable[Convention], database: int) -> list[int]:
+    """The lengths, ascending, that rankings in file order must be cut at while they are scanned."""
+    return sorted({list_length(rule.top_k, database) for rule in conventions if rule.ties == "file_order"})
 
 
 def searched_rows(database: Codes, uncoded: str) -> np.ndarray:

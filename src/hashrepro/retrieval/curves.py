@@ -1,4 +1,4 @@
-"""Precision and recall by list length and by Hamming radius, expected under random tie order."""
+"""Precision and recall by list length and by Hamming radius, expected under random tie order, for each query."""
 
 from collections.abc import Sequence
 
@@ -33,55 +33,40 @@ def _expected_hits(counts: DistanceCounts, lengths: Sequence[int]) -> np.ndarray
 
 
 def precision_at(counts: DistanceCounts, lengths: Sequence[int]) -> np.ndarray:
-    """Expected precision among the nearest N, mean over queries, for each N of `lengths`: float64 (lengths,).
+    """Expected precision among the nearest N for each N of `lengths`: float64 (q, lengths).
 
-    The divisor is N even where the database is smaller. UserError for N < 1.
+    precision@N = E[relevant rows among the first N] / N. The divisor is N even where the database is smaller.
+    UserError for N < 1.
     """
-    return (_expected_hits(counts, lengths) / np.asarray(lengths)).mean(axis=0)
+    return _expected_hits(counts, lengths) / np.asarray(lengths)
 
 
 def recall_at(counts: DistanceCounts, lengths: Sequence[int]) -> np.ndarray:
-    """Expected recall among the nearest N, mean over queries: float64 (lengths,).
+    """Expected recall among the nearest N for each N of `lengths`: float64 (q, lengths).
 
-    A query without relevant rows counts 0. UserError for N < 1.
+    recall@N = E[relevant rows among the first N] / all relevant rows, 0 for a query without any. (Papers on metric
+    learning call something else recall@N: whether there is a relevant row at all.) UserError for N < 1.
     """
     relevant = counts.relevant.sum(axis=1, keepdims=True)
-    return _ratio(_expected_hits(counts, lengths), relevant).mean(axis=0)
-
-
-def _balls(counts: DistanceCounts) -> tuple[np.ndarray, np.ndarray]:
-    """(relevant, all) rows within each radius 0 .. bits: int64 (q, bits + 1)."""
-    last = np.searchsorted(counts.distances, np.arange(counts.bits + 1))
-    return counts.relevant.cumsum(axis=1)[:, last], counts.total.cumsum(axis=1)[:, last]
+    return _ratio(_expected_hits(counts, lengths), relevant)
 
 
 def precision_recall(counts: DistanceCounts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(radius 0 .. bits, precision, recall) of the rows at distance <= radius, query means: (bits + 1,).
+    """(radius 0 .. bits (bits + 1,), precision, recall (q, bits + 1)) of the rows at distance <= radius.
 
-    An empty ball has precision 0, a query without relevant rows has recall 0.
+    An empty ball has precision 0, a query without relevant rows has recall 0. Whole distances leave no ties.
     """
-    relevant, total = _balls(counts)
-    precision = _ratio(relevant, total).mean(axis=0)
-    recall = _ratio(relevant, relevant[:, -1:]).mean(axis=0)
-    return np.arange(counts.bits + 1), precision, recall
+    radius = np.arange(counts.bits + 1)
+    last = np.searchsorted(counts.distances, radius)  # the middle of an odd length may have a bin of its own
+    relevant, total = counts.relevant.cumsum(axis=1)[:, last], counts.total.cumsum(axis=1)[:, last]
+    return radius, _ratio(relevant, total), _ratio(relevant, relevant[:, -1:])
 
 
-def _check_radius(counts: DistanceCounts, radius: int) -> None:
-    if not 0 <= radius <= counts.bits:
+def check_radius(radius: int, bits: int) -> None:
+    """UserError for a radius outside 0 .. bits."""
+    if not 0 <= radius <= bits:
         raise UserError(
-            f"A Hamming radius of {counts.bits}-bit codes is 0 to {counts.bits}, not {radius}.",
+            f"A Hamming radius of {bits}-bit codes is 0 to {bits}, not {radius}.",
             where="radius",
             mend="choose a radius within the code length",
         )
-
-
-def precision_within(counts: DistanceCounts, radius: int) -> float:
-    """The precision of `precision_recall` at one radius. UserError for a radius outside 0 .. bits."""
-    _check_radius(counts, radius)
-    return float(precision_recall(counts)[1][radius])
-
-
-def recall_within(counts: DistanceCounts, radius: int) -> float:
-    """The recall of `precision_recall` at one radius. UserError for a radius outside 0 .. bits."""
-    _check_radius(counts, radius)
-    return float(precision_recall(counts)[2][radius])

@@ -63,6 +63,7 @@ def test_evaluation_views_of_files_equal_torchvision_on_pillow(tmp_path, paths):
     assert header["original_bytes"] == sum(path.stat().st_size for path in paths)
 
     views = cache.evaluation(range(len(paths)))
+    assert np.array_equal(cache.pictures(range(len(paths))).transpose(0, 3, 1, 2), views)
     assert views.dtype == torch.uint8
     for view, path in zip(views, paths, strict=True):
         expected = np.asarray(EVALUATION(rgb(path)))

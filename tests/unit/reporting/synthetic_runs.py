@@ -49,14 +49,15 @@ def codes(classes: np.ndarray, bits: int, noise: float, rng: np.random.Generator
 
 
 def ranked(
-    query: np.ndarray, database: np.ndarray, right: np.ndarray
-) -> tuple[dict, dict, np.ndarray, np.ndarray]:
-    """Scores, curves, order (q, n) and distances (q, n) of one pair of code matrices."""
+    query: np.ndarray, database: np.ndarray, right: np.ndarray, classes: np.ndarray
+) -> tuple[dict, dict, np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, curves, order (q, n), distances (q, n) and average precisions (q,) of one pair of code matrices."""
     distances = (query.shape[1] - query @ database.T) / 2
     order = np.argsort(distances, axis=1, kind="stable")
     hits = np.take_along_axis(right, order, axis=1)
     precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
-    mean = float(((precision * hits).sum(axis=1) / hits.sum(axis=1)).mean())
+    per_query = (precision * hits).sum(axis=1) / hits.sum(axis=1)
+    mean, margin = float(per_query.mean()), float(1.96 * per_query.std() / np.sqrt(len(per_query)))
     ns = np.array([1, 5, 10, 50, 100, 500, 1000])
     at = pd.DataFrame({"n": ns, "precision": precision[:, ns - 1].mean(axis=0)})
     at["recall"] = (hits.cumsum(axis=1)[:, ns - 1] / hits.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -79,7 +80,16 @@ def ranked(
         "precision_radius_2": float(by_radius["precision"][2]),
         "recall_radius_2": float(by_radius["recall"][2]),
     }
-    return scores, {"precision_at": at, "precision_recall": by_radius}, order, distances
+    scores |= {"map_low": mean - margin, "map_high": mean + margin}
+    scores |= {"map_reference_low": mean * 1.001 - margin, "map_reference_high": mean * 1.001 + margin}
+    scores |= {f"map_{name}": mean * 0.999 for name in ("adsh", "fish", "thulab", "trec")}
+    scores |= {"map_at_100": mean * 0.98, "recall_at_10": float(at["recall"][2])}
+    scores |= {"ndcg": min(1.0, mean * 1.1), "ndcg_at_10": min(1.0, mean * 1.05), "map_class_mean": mean}
+    by_class = pd.DataFrame({"class": range(10), "name": CLASSES})
+    by_class["queries"] = [int((classes == c).sum()) for c in range(10)]
+    by_class["map"] = [float(per_query[classes == c].mean()) for c in range(10)]
+    curves = {"precision_at": at, "precision_recall": by_radius, "per_class": by_class}
+    return scores, curves, order, distances, per_query
 
 
 def synthetic_run(method: str, bits: int, seed: int = 0, dataset: str = "fashion") -> RunRecord:
@@ -88,15 +98,20 @@ def synthetic_run(method: str, bits: int, seed: int = 0, dataset: str = "fashion
     rng = np.random.default_rng([zlib.crc32(method.encode()), bits, seed])
     right = classes[:QUERIES, None] == classes[None, QUERIES:]
     scores, curves = {"last": {}, "best_on_test": {}}, {}
+    per_query = pd.DataFrame({"query": np.arange(QUERIES)})
     noises = {"learned": NOISE[method], "network": NOISE[method] + 0.03, "untrained": 0.36, "random": 0.5}
     for database, noise in noises.items():
         values = codes(classes, bits, noise, rng)
-        found = ranked(values[:QUERIES], values[QUERIES:], right)
+        found = ranked(values[:QUERIES], values[QUERIES:], right, classes[:QUERIES])
         scores["last"][database] = found[0]
+        for score in ("map", "map_reference"):
+            per_query[f"last.{database}.{score}"] = found[4] * (1.001 if score == "map_reference" else 1)
         curves |= {(database, name): frame for name, frame in found[1].items()}
         if database == "learned":
-            order, distances = found[2:]
+            order, distances = found[2:4]
             scores["best_on_test"]["learned"] = {n: min(1.0, v * 1.01) for n, v in found[0].items()}
+            for score in ("map", "map_reference"):
+                per_query[f"best_on_test.learned.{score}"] = per_query[f"last.learned.{score}"] * 1.01
     best, iterations = scores["last"]["learned"]["map"], np.arange(1, 21)
     history = pd.DataFrame(
         {"iteration": iterations, "loss": 3.2 * (0.25 + NOISE[method] + 0.6 * np.exp(-iterations / 6))}
@@ -129,7 +144,9 @@ def synthetic_run(method: str, bits: int, seed: int = 0, dataset: str = "fashion
         "conventions": {
             "map": "ties in expectation, over the full ranking, divided by all relevant, no hit counts 0",
             "map_reference": "ties in file order, without the last position, divided by retrieved",
+            **{f"map_{name}": f"as in {name}" for name in ("adsh", "fish", "thulab", "trec", "at_100")},
         },
+        "interval": {"confidence": 0.95, "resamples": 1000, "method": "percentile bootstrap over queries"},
         "selected": "the state after the last iteration",
         "finished": "2025-01-31T12:00:00+00:00",
         "queries": QUERIES,
@@ -139,7 +156,9 @@ def synthetic_run(method: str, bits: int, seed: int = 0, dataset: str = "fashion
         "method_title": TITLES[method],
         "iterations": 20,
     }
-    return RunRecord(GRID.suite, method, dataset, bits, seed, scores, about, history, curves, gallery)
+    return RunRecord(
+        GRID.suite, method, dataset, bits, seed, scores, about, history, curves, gallery, per_query
+    )
 
 
 def synthetic_suite() -> list[RunRecord]:

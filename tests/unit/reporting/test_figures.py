@@ -7,6 +7,7 @@ from synthetic_runs import GRID, TITLES, synthetic_run
 
 from hashrepro.reporting import figures
 from hashrepro.reporting.palette import render
+from hashrepro.reporting.tables import results_table
 
 EMPTY = replace(GRID, datasets=("fashion", "cub"))
 
@@ -20,7 +21,14 @@ def lines(figure):
 
 
 @pytest.mark.parametrize(
-    "draw", [figures.precision_recall, figures.precision_at, figures.training_map, figures.training_loss]
+    "draw",
+    [
+        figures.precision_recall,
+        figures.precision_at,
+        figures.by_class,
+        figures.training_map,
+        figures.training_loss,
+    ],
 )
 def test_every_method_is_drawn_and_named(suite, draw):
     figure = draw(suite, GRID, "fashion", 12)
@@ -37,11 +45,43 @@ def test_the_curve_is_the_runs_own(suite):
 
 
 def test_the_first_figure_shows_means_and_floors(suite):
-    figure = figures.map_by_bits(suite, GRID, "fashion")
+    figure = figures.map_by_bits(suite, GRID, "fashion", results_table(suite, GRID))
     assert set(words(figure)) == {*TITLES.values(), "untrained", "random"}
     expected = [100 * r.score("map") for r in suite if r.method == "adsh"]
     drawn = figure.axes[0].containers[0].lines[0]
     assert drawn.get_ydata() == pytest.approx(expected)
+
+
+def test_whiskers_are_the_interval_and_pale_bars_the_deviation(suite):
+    whiskers = figures.map_by_bits(suite, GRID, "fashion", results_table(suite, GRID)).axes[0].containers[0]
+    ends = [segment[:, 1] for segment in whiskers.lines[2][0].get_segments()]
+    runs = [r for r in suite if r.method == "adsh"]
+    expected = [[100 * r.score("map_low"), 100 * r.score("map_high")] for r in runs]
+    assert ends == [pytest.approx(pair) for pair in expected]
+
+    runs = [synthetic_run("adsh", 12, seed) for seed in (0, 1)]
+    grid = replace(GRID, seeds=(0, 1))
+    table = results_table(runs, grid)
+    axes = figures.map_by_bits(runs, grid, "fashion", table).axes[0]
+    bars = [c for c in axes.collections if c.get_alpha() == 0.3]
+    (segment,) = bars[0].get_segments()
+    assert np.ptp(segment[:, 1]) == pytest.approx(200 * table["map_sd"][0])
+
+
+def test_runs_without_an_interval_have_no_whiskers(suite):
+    scores = {"last": {"learned": {"map": 0.5}}}
+    bare = [replace(r, scores=scores, per_query=None) for r in suite]
+    axes = figures.map_by_bits(bare, GRID, "fashion", results_table(bare, GRID)).axes[0]
+    assert all(np.ptp(s[:, 1]) == 0 for s in axes.containers[0].lines[2][0].get_segments())
+    assert axes.containers[0].lines[0].get_ydata() == pytest.approx([50, 50])
+
+
+def test_classes_are_drawn_best_first_for_each_method(suite):
+    drawn = lines(figures.by_class(suite, GRID, "fashion", 48))
+    record = next(r for r in suite if r.key == "schn-fashion-48-s0")
+    own = sorted(100 * record.curves["learned", "per_class"]["map"], reverse=True)
+    assert drawn["SCHN"].get_ydata() == pytest.approx(own)
+    assert list(drawn["SCHN"].get_xdata()) == list(range(1, 11))
 
 
 def test_evaluations_that_were_left_out_leave_no_gap(suite):
@@ -60,7 +100,7 @@ def test_the_loss_starts_at_one_and_means_are_over_seeds():
 
 
 def test_a_data_set_without_runs_gives_an_empty_figure(suite):
-    figure = figures.map_by_bits(suite, EMPTY, "cub")
+    figure = figures.map_by_bits(suite, EMPTY, "cub", results_table(suite, EMPTY))
     assert words(figure) == []
     assert render(figure)
     assert words(figures.precision_recall(suite, EMPTY, "cub", 12)) == []

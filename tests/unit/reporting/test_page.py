@@ -79,11 +79,11 @@ def test_the_same_records_give_the_same_bytes_in_any_order(suite, report, tmp_pa
 
 def test_all_files_are_there(report):
     names = set(contents(report))
-    assert {"index.html", "results.md", "results.csv", "results.tex", "scores.csv"} <= names
-    assert {
-        f"plots/{n}.csv" for n in ("precision_recall", "precision_at", "training", "training_loss")
-    } <= names
-    assert sum(name.startswith("figures/") for name in names) == 1 + 4 * len(GRID.bits)
+    tables = {f"{table}.{kind}" for table in ("results", "comparisons") for kind in ("md", "csv", "tex")}
+    assert tables | {"index.html", "scores.csv"} <= names
+    curves = ("precision_recall", "precision_at", "per_class", "training", "training_loss")
+    assert {f"plots/{name}.csv" for name in curves} <= names
+    assert sum(name.startswith("figures/") for name in names) == 1 + 5 * len(GRID.bits)
 
 
 def test_the_page_is_whole_and_loads_nothing(html):
@@ -103,6 +103,66 @@ def test_every_number_leads_to_its_run_commit_and_convention(html, suite):
         )
         assert f'id="run-{record.key}"' in html
         assert record.about["mlflow_run_id"] in html
+
+
+def test_every_headline_has_its_interval_and_number_of_queries(html, suite):
+    for record in suite:
+        ends = f"[{100 * record.score('map_low'):.1f}, {100 * record.score('map_high'):.1f}]"
+        assert f'<span class="ends">{ends}</span>' in html
+        assert f"<dd>{ends} over 50 queries: percentile bootstrap over queries</dd>" in html
+
+
+def test_the_two_ends_of_an_interval_have_no_column(html, suite):
+    section = html[html.index('id="conventions"') : html.index('id="published"')]
+    heads = re.findall(r'<th scope="col" class="n" title="(\w+)', section)
+    assert not [name for name in heads if name.endswith(("_low", "_high"))]
+    assert {"map", "map_thulab", "ndcg_at_10", "recall_at_10", "map_at_100", "map_class_mean"} <= set(heads)
+    low, high = (100 * suite[0].score(f"map_reference_{end}") for end in ("low", "high"))
+    assert f"<small>[{low:.1f}, {high:.1f}]</small>" in section
+
+
+def test_every_pair_of_methods_is_compared_with_words_beside_the_colour(html, report):
+    section = html[html.index('id="comparison"') : html.index('id="reading"')]
+    assert section.count('<span class="strip"') == 6 * len(GRID.bits)
+    rows = pd.read_csv(report / "comparisons.csv")
+    clear = rows["p_adjusted"] < 0.05
+    assert section.count('class="points clear"') == clear.sum() > 0
+    assert section.count(", not clear") == (~clear).sum() > 0
+    assert "Another training may turn it round" in section
+
+
+def test_the_pages_tables_of_classes_name_them(html):
+    for name in ("T-shirt/top", "Ankle boot"):
+        assert html.count(f'<th scope="row">{name}</th>') == len(GRID.bits)
+
+
+def test_runs_of_before_scores_per_query_give_a_page_without_intervals(suite, tmp_path):
+    old = [
+        replace(
+            r,
+            per_query=None,
+            about={name: value for name, value in r.about.items() if name != "interval"},
+            scores={
+                selected: {
+                    database: {n: v for n, v in scores.items() if not n.endswith(("_low", "_high"))}
+                    for database, scores in databases.items()
+                }
+                for selected, databases in r.scores.items()
+            },
+            curves={place: curve for place, curve in r.curves.items() if place[1] != "per_class"},
+        )
+        for r in suite
+    ]
+    write_report(old, GRID, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    outline = Outline(html)
+    assert set(outline.targets) <= set(outline.ids)
+    assert 'id="comparison"' not in html
+    assert 'class="ends">[' not in html
+    assert "95 % interval</dt>" not in html
+    assert 'class="plot classes"' not in html
+    assert "Nothing to compare" in (tmp_path / "comparisons.md").read_text()
+    assert "not compared" in (tmp_path / "comparisons.md").read_text()
 
 
 def test_the_page_explains_its_numbers(html):

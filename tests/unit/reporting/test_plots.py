@@ -8,7 +8,13 @@ from hashrepro.reporting import plots
 
 
 def test_one_column_a_run(suite):
-    for name, index in [("precision_at", "n"), ("precision_recall", "recall"), ("training", "iteration")]:
+    indices = {
+        "precision_at": "n",
+        "precision_recall": "recall",
+        "per_class": "class",
+        "training": "iteration",
+    }
+    for name, index in indices.items():
         table = getattr(plots, name)(suite)
         assert table.columns.tolist() == [index, *GRID.keys]
         assert table[index].is_monotonic_increasing
@@ -18,6 +24,8 @@ def test_columns_are_the_runs_own_values(suite):
     record = suite[3]
     at = plots.precision_at(suite).set_index("n")
     assert at[record.key].tolist() == record.curves["learned", "precision_at"]["precision"].tolist()
+    own = record.curves["learned", "per_class"]["map"].tolist()
+    assert plots.per_class(suite)[record.key].tolist() == own
     assert plots.training_loss(suite)[record.key].tolist() == record.history["loss"].tolist()
 
 

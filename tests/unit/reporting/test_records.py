@@ -21,7 +21,8 @@ def stored(suite, tmp_path):
     """One run on disk, as the stages leave it: the suite's folder and the run."""
     record = suite[0]
     folder = tmp_path / "runs" / record.suite
-    write_evaluation(folder / record.key, record.scores, record.about, record.curves, record.gallery)
+    left = (record.scores, record.about, record.curves, record.gallery, record.per_query)
+    write_evaluation(folder / record.key, *left)
     record.history.to_csv(folder / record.key / "history.csv", index=False)
     return folder, record
 
@@ -32,6 +33,7 @@ def test_what_is_written_is_what_is_read(stored):
     for name in ("suite", "method", "dataset", "bits", "seed", "key", "scores", "about"):
         assert getattr(read, name) == getattr(record, name)
     pd.testing.assert_frame_equal(read.history, record.history)
+    pd.testing.assert_frame_equal(read.per_query, record.per_query)
     assert read.curves.keys() == record.curves.keys()
     for name, curve in record.curves.items():
         pd.testing.assert_frame_equal(read.curves[name], curve)
@@ -44,6 +46,15 @@ def test_metrics_are_the_headline_scores(stored):
     assert metrics["map"] == record.score("map")
     assert metrics["reference_best_on_test"] == record.score("map_reference", "learned", "best_on_test")
     assert headline_metrics({"last": {"network": {"map": 0.5}}}) == {"map_network": 0.5}
+
+
+def test_metrics_have_the_interval_of_the_headline_alone():
+    network, learned = ({"map": m, "map_low": m - 0.1, "map_high": m + 0.1} for m in (0.5, 0.6))
+    both = headline_metrics({"last": {"learned": learned, "network": network}})
+    assert (both["map_low"], both["map_high"]) == (learned["map_low"], learned["map_high"])
+    assert len(both) == 4
+    alone = headline_metrics({"last": {"network": network}})
+    assert (alone["map_low"], alone["map_high"]) == (network["map_low"], network["map_high"])
 
 
 def test_flat_metrics_are_the_scores_under_dotted_names(suite):
@@ -64,14 +75,22 @@ def test_a_run_without_gallery_or_curves_is_read(suite, tmp_path):
     read = load_record(tmp_path, record.key)
     assert read.gallery is None
     assert read.curves == {}
+    assert len(read.per_query) == 0
 
 
-def test_empty_folders_stand_for_curves_and_gallery(tmp_path):
+def test_a_run_that_was_scored_before_there_were_scores_per_query_is_read(stored):
+    folder, record = stored
+    (folder / record.key / "per_query.parquet").unlink()
+    assert load_record(folder, record.key).per_query is None
+
+
+def test_empty_folders_and_an_empty_table_stand_for_what_a_skipped_run_lacks(tmp_path):
     write_evaluation(tmp_path / "run", {}, {"skipped": "why"}, {}, None)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "curves",
         "gallery",
         "metrics.json",
+        "per_query.parquet",
         "scores.json",
     ]
     assert (
@@ -107,6 +126,7 @@ def test_a_missing_file_is_named_with_what_mends_it(stored, name):
         ("curves/learned-precision_at.csv", b""),
         ("gallery/gallery.json", b"\xff"),
         ("gallery/tiles.png", b"not a picture"),
+        ("per_query.parquet", b"PAR1"),
     ],
 )
 def test_a_damaged_file_is_a_user_error(stored, name, content):

@@ -1,16 +1,20 @@
 from dataclasses import replace
 
 import pandas as pd
-import pytest
 from synthetic_runs import GRID, synthetic_run
 
 from hashrepro.reporting import view
 from hashrepro.reporting.figures import training_map
 from hashrepro.reporting.palette import COLOURS, render
+from hashrepro.reporting.tables import results_table
+
+
+def headline(records, grid):
+    return view.headline(records, grid, "fashion", results_table(records, grid))
 
 
 def test_the_best_of_each_column_is_marked_and_gaps_say_not_run(suite):
-    rows = view.headline(suite[:-1], GRID, "fashion")
+    rows = headline(suite[:-1], GRID)
     for column, bits in enumerate(GRID.bits):
         run = {r.method: r.score("map") for r in suite[:-1] if r.bits == bits}
         assert [row[column].method for row in rows if row[column].best] == [max(run, key=run.get)]
@@ -22,7 +26,7 @@ def test_the_best_of_each_column_is_marked_and_gaps_say_not_run(suite):
 
 def test_a_skipped_cell_has_no_number_and_its_reason(suite):
     grid = replace(GRID, skipped={suite[-1].key: "why"})
-    cell = view.headline(suite[:-1], grid, "fashion")[-1][-1]
+    cell = headline(suite[:-1], grid)[-1][-1]
     assert (cell.text, cell.skipped, cell.runs, cell.best) == ("skipped", "why", [], False)
 
 
@@ -35,34 +39,22 @@ def test_the_gap_of_a_floor_is_not_run_while_a_run_could_fill_it(suite):
 
 def test_a_lone_method_is_not_called_the_best():
     grid = replace(GRID, methods=("adsh",), bits=(12,))
-    assert not view.headline([synthetic_run("adsh", 12)], grid, "fashion")[0][0].best
+    assert not headline([synthetic_run("adsh", 12)], grid)[0][0].best
 
 
 def test_without_learned_codes_the_network_database_is_the_headline(suite):
     record = replace(suite[0], scores={"last": {"network": {"map": 0.25}}})
-    cell = view.headline([record], GRID, "fashion")[0][0]
+    cell = headline([record], GRID)[0][0]
     assert (cell.database, cell.text) == ("network", "25.00")
 
 
-@pytest.mark.parametrize(
-    ("name", "title", "word"),
-    [
-        ("precision_at_100", "P@100", "first 100"),
-        ("recall_radius_2", "R within 2", "distance 2"),
-        ("map_file_order", "mAP file order", "files"),
-        ("map", "mAP", "expectation"),
-        ("unheard_of", "unheard of", "unheard_of"),
-    ],
-)
-def test_every_score_has_a_title_and_a_meaning(suite, name, title, word):
-    assert view.score_title(name) == title
-    assert word in view.convention(suite[0], name)
-
-
-def test_counts_are_not_percentages():
-    assert view.score_text("uncoded", 1234.0) == "1,234"
-    assert view.score_text("map", 0.5) == "50.00"
-    assert view.score_text("map", None) == view.score_text("map", float("nan")) == "–"
+def test_the_headline_has_its_interval_on_its_own_database(suite):
+    cell = headline(suite, GRID)[2][1]
+    run = cell.runs[0]
+    assert (cell.headline("_low"), cell.headline("_high")) == (run.score("map_low"), run.score("map_high"))
+    network = {name: value for name, value in run.scores["last"].items() if name == "network"}
+    cell = headline([replace(run, scores={"last": network})], GRID)[2][1]
+    assert cell.headline("_low") == run.score("map_low", "network")
 
 
 def test_published_figures_are_grouped_and_each_keeps_its_mark():
@@ -83,16 +75,6 @@ def test_published_figures_are_grouped_and_each_keeps_its_mark():
     assert found[0]["sources"] == ["log", "heard"]
     assert found[1]["figures"] == {48: {"text": "80.00", "mark": "no"}}
     assert view.published_rows(None, GRID, {}) == []
-
-
-def test_methods_that_count_differently_are_told_apart(suite):
-    other = replace(suite[2], about=suite[2].about | {"conventions": {"map_reference": "first 5000 only"}})
-    counted = view.meanings([suite[0], suite[1], other], "map_reference")
-    assert counted == [
-        "ADSH: ties in file order, without the last position, divided by retrieved",
-        "SEMICON: first 5000 only",
-    ]
-    assert view.meanings(suite, "map") == [suite[0].about["conventions"]["map"]]
 
 
 def test_a_themed_drawing_takes_the_pages_colours_and_own_ids(suite):

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -12,11 +12,12 @@ from hashrepro.errors import UserError
 from hashrepro.retrieval.average_precision import (
     _hypergeometric,
     average_precision,
+    per_query,
     scan_average_precision,
     scan_for,
 )
 from hashrepro.retrieval.codes import Codes, random_codes
-from hashrepro.retrieval.conventions import EXPECTED, REFERENCE_SEMICON, Convention
+from hashrepro.retrieval.conventions import EXPECTED, NAMED, REFERENCE_SEMICON, Convention
 from hashrepro.retrieval.counts import DistanceCounts, scan
 
 NORMALISERS = ("retrieved", "all_relevant", "min_k")
@@ -49,6 +50,7 @@ def length_of(top_k, groups) -> int:
     return {None: n, "drop_last": n - 1}.get(top_k, top_k if isinstance(top_k, int) else 0)
 
 
+@settings(deadline=None)
 @given(GROUPS, st.sampled_from(NORMALISERS), st.sampled_from(LENGTHS))
 def test_expected_is_the_mean_over_every_order_of_the_ties(oracles, groups, normaliser, top_k):
     length = length_of(top_k, groups)
@@ -60,6 +62,7 @@ def test_expected_is_the_mean_over_every_order_of_the_ties(oracles, groups, norm
     assert np.isnan(skipped[0]) == all(value is None for value in values)
 
 
+@settings(deadline=None)
 @given(GROUPS, st.sampled_from(NORMALISERS), st.sampled_from(LENGTHS), st.sampled_from(["best", "worst"]))
 def test_best_and_worst_order_the_relevant_first_and_last(oracles, groups, normaliser, top_k, ties):
     ranked = [hit for group in groups for hit in sorted(group, reverse=ties == "best")]
@@ -71,6 +74,7 @@ def test_best_and_worst_order_the_relevant_first_and_last(oracles, groups, norma
     assert np.isnan(skipped[0]) == (expected is None)
 
 
+@settings(deadline=None)
 @given(GROUPS, st.sampled_from(["all_relevant", "min_k"]), st.sampled_from(LENGTHS))
 def test_worst_expected_and_best_are_in_order(groups, normaliser, top_k):
     worst, expected, best = (
@@ -117,6 +121,23 @@ def test_without_ties_it_is_the_average_precision_of_scikit_learn():
         for ties in ("expected", "best", "worst"):
             assert average_precision(counts, ties=ties)[0] == pytest.approx(score, abs=1e-14)
         assert file_order(*codes, query_labels, row)[0] == pytest.approx(score, abs=1e-14)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba", "torch"])
+def test_per_query_is_the_scan_scored_in_every_convention(engine):
+    rng = np.random.default_rng(7)
+    query, database = random_codes(30, 11, rng), random_codes(90, 11, rng)
+    labels = rng.random((30, 4)) < 0.2, rng.random((90, 4)) < 0.2
+    conventions = NAMED | {
+        "cut": Convention("expected", "retrieved", "skip", 13),
+        "best": Convention("best", "min_k", "skip", 50),
+    }
+    found = per_query(conventions, query, database, *labels, engine=engine)
+    scanned = scan_for(conventions.values(), query, database, *labels, engine="numpy")
+    assert list(found) == list(conventions)
+    for name, rule in conventions.items():
+        np.testing.assert_array_equal(found[name], scan_average_precision(scanned, rule))
+    assert np.isnan(found["cut"]).any()
 
 
 def semicon_example():
@@ -191,21 +212,27 @@ def test_expected_is_what_random_file_orders_average_to():
     assert np.std(means) > 0
 
 
-@given(st.integers(0, 2**32), st.integers(2, 20))
-def test_renaming_bits_and_reordering_items_change_nothing(seed, bits):
+@settings(deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 20), st.sampled_from(["numpy", "numba"]))
+def test_renaming_bits_and_labels_and_reordering_items_change_nothing(seed, bits, engine):
     rng = np.random.default_rng(seed)
     query, database = rng.choice([-1, 1], (4, bits)), rng.choice([-1, 1], (25, bits))
     query_labels, database_labels = rng.random((4, 3)) < 0.4, rng.random((25, 3)) < 0.4
     before = scan(Codes.pack(query), Codes.pack(database), query_labels, database_labels).counts
     order, flips, items = rng.permutation(bits), rng.choice([-1, 1], bits), rng.permutation(25)
+    names = rng.permutation(3)
     after = scan(
         Codes.pack(query[:, order] * flips),
         Codes.pack((database[:, order] * flips)[items]),
-        query_labels,
-        database_labels[items],
+        query_labels[:, names],
+        database_labels[items][:, names],
+        engine=engine,
     ).counts
     np.testing.assert_array_equal(before.total, after.total)
     np.testing.assert_array_equal(before.relevant, after.relevant)
+    for ties in ("expected", "best", "worst"):
+        scores = [average_precision(counts, ties=ties) for counts in (before, after)]
+        np.testing.assert_array_equal(*scores)
 
 
 def test_a_scan_is_scored_by_convention():

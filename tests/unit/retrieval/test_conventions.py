@@ -6,8 +6,11 @@ from hashrepro.retrieval.codes import Codes
 from hashrepro.retrieval.conventions import (
     ADSH,
     EXPECTED,
+    FISH,
     REFERENCE_SCHN,
     REFERENCE_SEMICON,
+    THULAB,
+    TREC,
     Convention,
     convention,
     list_length,
@@ -20,17 +23,21 @@ def test_conventions_are_found_by_name():
     assert convention("semicon") is REFERENCE_SEMICON
     assert convention("schn") is REFERENCE_SCHN
     assert convention("adsh") is ADSH
+    assert convention("fish") is FISH
+    assert convention("thulab") is THULAB
+    assert convention("trec") is TREC
+    assert convention("thulab", 1000) == Convention("file_order", "retrieved", "skip", 1000)
     assert convention("schn", 5000) == Convention("file_order", "retrieved", "zero", 5000)
 
 
 def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(UserError, match="'hashnet'") as caught:
-        convention("hashnet")
-    assert "expected, semicon, schn, adsh" in caught.value.mend
+    with pytest.raises(UserError, match="'hashnets'") as caught:
+        convention("hashnets")
+    assert "expected, semicon, schn, adsh, fish, thulab, trec" in caught.value.mend
 
 
 def test_descriptions_say_everything_that_differs():
-    rules = [EXPECTED, REFERENCE_SEMICON, ADSH, convention("schn", 5000)]
+    rules = [EXPECTED, REFERENCE_SEMICON, ADSH, convention("schn", 5000), THULAB, TREC]
     texts = [rule.describe() for rule in rules]
     assert len(set(texts)) == len(texts)
     assert all("\n" not in text for text in texts)

@@ -7,6 +7,23 @@ import numpy as np
 from hashrepro.errors import UserError
 
 
+def check_labels(query_labels: np.ndarray, database_labels: np.ndarray) -> None:
+    """UserError unless both are bool matrices (images, classes) of the same classes."""
+    for name, labels in (("query_labels", query_labels), ("database_labels", database_labels)):
+        if labels.ndim != 2 or labels.dtype != np.bool_:
+            raise UserError(
+                f"Labels are a bool matrix (images, classes), not {labels.dtype} {labels.shape}.",
+                where=name,
+                mend="take the labels from the catalog",
+            )
+    if query_labels.shape[1] != database_labels.shape[1]:
+        raise UserError(
+            f"Query labels have {query_labels.shape[1]} classes, database labels {database_labels.shape[1]}.",
+            where="query_labels, database_labels",
+            mend="take both from the same catalog",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Relevance:
     """Database rows listed by class, and classes listed by query (both as one array cut by offsets).
@@ -31,20 +48,7 @@ class Relevance:
     @classmethod
     def of(cls, query_labels: np.ndarray, database_labels: np.ndarray) -> "Relevance":
         """From bool matrices (q, C) and (n, C); UserError when they are anything else."""
-        for name, labels in (("query_labels", query_labels), ("database_labels", database_labels)):
-            if labels.ndim != 2 or labels.dtype != np.bool_:
-                raise UserError(
-                    f"Labels are a bool matrix (images, classes), not {labels.dtype} {labels.shape}.",
-                    where=name,
-                    mend="take the labels from the catalog",
-                )
-        if query_labels.shape[1] != database_labels.shape[1]:
-            raise UserError(
-                f"Query labels have {query_labels.shape[1]} classes, "
-                f"database labels {database_labels.shape[1]}.",
-                where="query_labels, database_labels",
-                mend="take both from the same catalog",
-            )
+        check_labels(query_labels, database_labels)
         rows, classes = np.nonzero(database_labels)
         return cls(
             class_rows=rows[np.argsort(classes, kind="stable")].astype(np.int32),

@@ -3,7 +3,7 @@ import pytest
 
 from hashrepro.errors import UserError
 from hashrepro.retrieval.codes import Codes, random_codes
-from hashrepro.retrieval.distances import Pairs
+from hashrepro.retrieval.counting.distances import Pairs
 
 
 @pytest.mark.parametrize("bits", [1, 7, 12, 64, 65, 130, 254, 255, 300])

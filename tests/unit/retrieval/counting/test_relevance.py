@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from hashrepro.errors import UserError
-from hashrepro.retrieval.relevance import Relevance
+from hashrepro.retrieval.counting.relevance import Relevance
 
 
 @given(st.data(), st.integers(1, 5), st.integers(0, 4), st.integers(0, 7))
