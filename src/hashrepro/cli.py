@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashrepro.errors import UserError
+from hashrepro.search.arguments import add_commands
 
 if TYPE_CHECKING:
     from hashrepro.overview import Named
@@ -27,6 +28,9 @@ examples:
   hashrepro data list                 list the data sets, their sizes, terms and state on this machine
   hashrepro data check cub            say what of a data set is there, missing or wrong, file by file
   hashrepro ui                        compare runs in the MLflow UI, on 127.0.0.1
+  hashrepro index adsh-fashion-48-s0  make an index of a run's codes
+  hashrepro search --image FILE --html found.html
+                                      find the nearest images of the index; see docs/search.md
 """
 
 
@@ -315,6 +319,7 @@ def parser() -> argparse.ArgumentParser:
     parts.add_parser("docs", help="write the tables of docs/datasets.md from what the readers declare")
     sub = command("ui", ui, "open the MLflow UI on 127.0.0.1")
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
+    add_commands(command)
     return top
 
 
@@ -328,6 +333,9 @@ def main(words: list[str] | None = None) -> int:
     except UserError as error:
         print(f"hashrepro: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # what was done is kept wherever it can be gone on with
+        print("hashrepro: stopped", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader has seen enough: hashrepro data | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

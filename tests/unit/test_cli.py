@@ -175,8 +175,19 @@ def test_data_docs_writes_between_the_marks(clone):
     assert "some stale text" not in text
 
 
+def test_ctrl_c_ends_a_command_without_a_traceback(clone, monkeypatch, capsys):
+    def stopped(arguments, root):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hashrepro.cli.check", stopped)
+    assert main(["check"]) == 130
+    assert capsys.readouterr().err == "hashrepro: stopped\n"
+
+
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     text = capsys.readouterr().out
-    assert all(word in text for word in ("repro", "show", "report", "check", "data", "ui", "examples:"))
+    words = ("repro", "show", "report", "check", "data", "ui", "index", "add", "search", "recall", "score")
+    assert all(f"    {word} " in text for word in words)
+    assert "examples:" in text
