@@ -91,10 +91,9 @@ def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str, results: pd.
             beside = STEP * max(1, len(places) - 1) * (number - (len(grid.methods) - 1) / 2)
             x = np.array([places[bits] for bits in rows["bits"]]) + beside
             low, high = 100 * rows[f"{column}_low"], 100 * rows[f"{column}_high"]
-            away = np.array([mean - low, high - mean])
-            axes.errorbar(
-                x, mean, np.nan_to_num(away), capsize=2.5, elinewidth=1, label=names[method], **style
-            )
+            # Without an interval no whiskers; where all queries score alike the mean is off it by a rounding error.
+            away = np.nan_to_num([mean - low, high - mean]).clip(min=0)
+            axes.errorbar(x, mean, away, capsize=2.5, elinewidth=1, label=names[method], **style)
             if deviation.any():
                 axes.vlines(x, mean - deviation, mean + deviation, style["color"], linewidth=6, alpha=0.3)
             labels.append((x[-1], mean.iloc[-1], names[method], style, mean.mean()))

@@ -16,6 +16,8 @@ from hashrepro.reporting.gallery import Gallery, read_gallery, write_gallery
 
 SELECTED = ("last", "best_on_test")
 DATABASES = ("learned", "network", "untrained", "random")
+# A class may be called None, NA or 007; what has no value is empty.
+WORDS_KEPT = {"dtype": {"name": str}, "keep_default_na": False, "na_values": [""]}
 KEY = re.compile(r"(?P<method>\w+)-(?P<dataset>.+)-(?P<bits>\d+)-s(?P<seed>\d+)")
 
 
@@ -183,7 +185,7 @@ def load_record(folder: Path, key: str) -> RunRecord:
         stored = read_json(run / "scores.json")
         history = pd.read_csv(run / "history.csv")
         curves = {
-            tuple(path.stem.split("-", 1)): pd.read_csv(path)
+            tuple(path.stem.split("-", 1)): pd.read_csv(path, **WORDS_KEPT)
             for path in sorted((run / "curves").glob("*-*.csv"))
         }
         gallery = read_gallery(run / "gallery") if any((run / "gallery").glob("*")) else None
@@ -191,6 +193,8 @@ def load_record(folder: Path, key: str) -> RunRecord:
         per_query = pd.read_parquet(table) if table.exists() else None
         scores, about = stored["scores"], stored["about"]
         history["iteration"]
+        if per_query is not None:
+            per_query["query"]
     except FileNotFoundError as error:
         raise UserError(
             f"the run {key} has no {Path(error.filename).name}", where=error.filename, mend=mend
@@ -201,6 +205,7 @@ def load_record(folder: Path, key: str) -> RunRecord:
         TypeError,
         UnicodeDecodeError,
         pd.errors.ParserError,
+        OSError,  # pyarrow, of bytes that are not what they were
         ArrowInvalid,
     ) as error:
         raise UserError(f"the run {key} is damaged: {error!r}", where=run, mend=mend) from error

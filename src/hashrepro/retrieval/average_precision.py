@@ -34,7 +34,8 @@ from hashrepro.retrieval.conventions import (
 from hashrepro.retrieval.counts import DistanceCounts, Scan, scan, scan_blocks
 from hashrepro.retrieval.harmonic import ONE, Harmonic
 
-_QUERIES_A_BLOCK = 2048
+# Queries times bins at once: the closed form in numpy takes up to 120 bytes each.
+_CELLS = 2**18
 # Blocks of queries and conventions share the table of one size of database.
 _harmonic = lru_cache(maxsize=1)(Harmonic)
 
@@ -119,8 +120,9 @@ def _average_precision(counts, ties, normaliser, no_hit, top_k) -> np.ndarray:
     compiled = sys.modules.get("hashrepro.retrieval.closed_form")
     form = compiled.sums if compiled else _sums
     result = np.empty(len(counts))
-    for start in range(0, len(counts), _QUERIES_A_BLOCK):
-        block = slice(start, start + _QUERIES_A_BLOCK)
+    step = max(1, _CELLS // len(counts.distances))
+    for start in range(0, len(counts), step):
+        block = slice(start, start + step)
         total, relevant = counts.total[block], counts.relevant[block]
         sums, hits, cut_bin, before = form(total, relevant, length, ties, harmonic)
         result[block] = _divide(sums, hits, relevant.sum(axis=1), length, normaliser, no_hit)

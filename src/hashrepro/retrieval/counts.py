@@ -16,8 +16,8 @@ from hashrepro.retrieval.counting.ranking import Ranking
 ENGINES = ("auto", "numpy", "numba", "torch")
 # The numpy engine has counted 40 million pairs by the time that numba is imported; most processes count twice.
 _PAIRS_WORTH_NUMBA = 20_000_000
-# Queries times bins that are counted at once: 24 bytes each.
-_CELLS = 2**20
+# Queries times bins that are counted at once: what is made of them takes up to 120 bytes each.
+_CELLS = 2**18
 _QUERIES_A_TASK = 128
 
 
@@ -121,7 +121,7 @@ def scan_blocks(
     """`scan`, a block of queries at a time: yields (the block's rows, its Scan), in order.
 
     Above the codes and labels that it is given it holds at most 64 MB, whatever the number of queries and rows.
-    Blocks have `queries_a_block` queries, fewer for codes of more than about 500 bits. Other arguments and errors as
+    Blocks have `queries_a_block` queries, fewer for codes of more than about 120 bits. Other arguments and errors as
     in `scan`; errors come with the first block.
     """
     problem = Problem.of(query, database, query_labels, database_labels)

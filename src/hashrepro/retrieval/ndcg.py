@@ -6,11 +6,41 @@ grades by the number of shared labels (DSRH, CVPR 2015; TALR, CVPR 2018); that w
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from hashrepro.retrieval.conventions import TIES, check, list_length
 from hashrepro.retrieval.counts import DistanceCounts
+
+_KEPT_BITS = 20  # no more than 2^20 sums are kept: 8 MB
+_CHUNK = 2**17
+
+
+class Discounts:
+    """D[i], the sum of the first i discounts, i <= n: every 2^shift-th is kept, the others are summed up from there."""
+
+    def __init__(self, n: int) -> None:
+        self.shift = max(0, n.bit_length() - _KEPT_BITS)
+        kept, step = n >> self.shift, max(1, _CHUNK >> self.shift)
+        self.table = np.zeros(kept + 1)
+        for start in range(0, kept, step):
+            stop = min(start + step, kept)
+            ranks = np.arange(start << self.shift, stop << self.shift) + 1
+            sums = (1 / np.log2(ranks + 1)).reshape(-1, 1 << self.shift).sum(axis=1)
+            self.table[start : stop + 1] = np.cumsum(np.append(self.table[start], sums))
+
+    def __getitem__(self, i: np.ndarray) -> np.ndarray:
+        kept = i >> self.shift
+        sums = self.table[kept]
+        for above in range(1, 1 << self.shift):
+            rank = (kept << self.shift) + above
+            sums = sums + (rank <= i) / np.log2(rank + 1)
+        return sums
+
+
+# Blocks of queries share the sums of one size of database.
+_discounts = lru_cache(maxsize=1)(Discounts)
 
 
 def ndcg(counts: DistanceCounts, lengths: Sequence[int | None], *, ties: str = "expected") -> np.ndarray:
@@ -35,7 +65,7 @@ def ndcg(counts: DistanceCounts, lengths: Sequence[int | None], *, ties: str = "
     """
     check("ties", ties, {name: text for name, text in TIES.items() if name != "file_order"})
     database = counts.database
-    discount = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, database + 2)))])
+    discount = _discounts(database)
     end = counts.total.cumsum(axis=1)
     start = end - counts.total
     if ties == "expected":

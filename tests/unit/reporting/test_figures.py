@@ -76,6 +76,14 @@ def test_runs_without_an_interval_have_no_whiskers(suite):
     assert axes.containers[0].lines[0].get_ydata() == pytest.approx([50, 50])
 
 
+def test_an_interval_that_the_mean_is_off_by_a_rounding_error_is_drawn(suite):
+    # Every query of a network that gives all images one code scores alike.
+    alike = {"map": 0.1, "map_low": np.nextafter(0.1, 1), "map_high": np.nextafter(0.1, 0)}
+    runs = [replace(r, scores={"last": {"learned": alike}}) for r in suite]
+    axes = figures.map_by_bits(runs, GRID, "fashion", results_table(runs, GRID)).axes[0]
+    assert all(np.ptp(s[:, 1]) == 0 for s in axes.containers[0].lines[2][0].get_segments())
+
+
 def test_classes_are_drawn_best_first_for_each_method(suite):
     drawn = lines(figures.by_class(suite, GRID, "fashion", 48))
     record = next(r for r in suite if r.key == "schn-fashion-48-s0")

@@ -136,6 +136,28 @@ def test_a_damaged_file_is_a_user_error(stored, name, content):
         load_record(folder, record.key)
 
 
+@pytest.mark.parametrize("part", [slice(10, 60), slice(-60, -10)])
+def test_a_damaged_table_is_a_user_error_wherever_the_damage_is(stored, part):
+    folder, record = stored
+    table = folder / record.key / "per_query.parquet"
+    content = bytearray(table.read_bytes())
+    content[part] = b"\xff" * 50
+    table.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        load_record(folder, record.key)
+    pd.DataFrame({"row": [1]}).to_parquet(table)
+    with pytest.raises(UserError, match="'query'"):
+        load_record(folder, record.key)
+
+
+def test_classes_keep_their_names(stored):
+    folder, record = stored
+    table = pd.DataFrame({"class": [0, 1, 2], "name": ["007", "None", "NA"], "queries": 1, "map": 0.5})
+    table.to_csv(folder / record.key / "curves" / "learned-per_class.csv", index=False)
+    read = load_record(folder, record.key).curves["learned", "per_class"]
+    assert read["name"].tolist() == ["007", "None", "NA"]
+
+
 @pytest.mark.parametrize("key", ["semicon-12-s0", "semicon-fashion-12", "../x-fashion-12-s0/..", ""])
 def test_a_malformed_key_is_refused(tmp_path, key):
     with pytest.raises(UserError, match="not the key"):

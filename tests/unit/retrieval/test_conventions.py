@@ -7,6 +7,7 @@ from hashrepro.retrieval.conventions import (
     ADSH,
     EXPECTED,
     FISH,
+    NAMED,
     REFERENCE_SCHN,
     REFERENCE_SEMICON,
     THULAB,
@@ -76,3 +77,9 @@ def test_rows_without_a_code_are_searched_or_left_out():
         searched_rows(database, "hide")
     with pytest.raises(UserError, match="No database row has a code"):
         searched_rows(Codes.pack(np.zeros((4, 8))), "drop")
+
+
+def test_the_list_lengths_of_the_named_conventions_are_those_of_their_code_bases():
+    lengths = {name: rule.top_k for name, rule in NAMED.items()}
+    whole = dict.fromkeys(("expected", "adsh", "fish", "trec"))
+    assert lengths == whole | {"semicon": "drop_last", "schn": "drop_last", "thulab": 5000}

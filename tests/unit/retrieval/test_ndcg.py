@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from hashrepro.errors import UserError
+from hashrepro.retrieval import ndcg as ndcg_module
 from hashrepro.retrieval.codes import random_codes
 from hashrepro.retrieval.counts import DistanceCounts, scan
 from hashrepro.retrieval.ndcg import ndcg
@@ -82,6 +83,16 @@ def test_a_long_ranking_loses_no_digits():
     n = 300_000
     counts = DistanceCounts(np.array([[0, 1]]), np.array([[n, 1]]), np.arange(2.0))
     assert ndcg(counts, [None])[0, 0] == pytest.approx(1 / log2(n + 2), rel=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 33, 1000])
+def test_discounts_are_summed_up_from_those_that_are_kept(monkeypatch, n):
+    monkeypatch.setattr(ndcg_module, "_KEPT_BITS", 4)
+    monkeypatch.setattr(ndcg_module, "_CHUNK", 8)
+    found = ndcg_module.Discounts(n)
+    assert len(found.table) <= 16
+    expected = np.cumsum([0.0, *(1 / np.log2(np.arange(1, n + 1) + 1))])
+    np.testing.assert_allclose(found[np.arange(n + 1)], expected, rtol=1e-13)
 
 
 def test_unknown_ties_and_lengths_are_refused():

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,6 +174,25 @@ def test_the_mean_over_classes_weighs_classes_alike(clustered):
     np.testing.assert_allclose(frame["map"], [*expected, np.nan])
     assert frame["queries"].tolist() == [*np.bincount(classes, minlength=4), 0]
     assert scored.scores["map_class_mean"] == pytest.approx(np.mean(expected), rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("engine", "bits", "rows"), [("numpy", 511, 1000), ("numba", 511, 3000), ("numba", 8, 6_000_000)]
+)
+def test_memory_stays_below_64_mb_for_long_codes_and_large_databases(engine, bits, rows):
+    rng = np.random.default_rng(0)
+    queries = 2048 if bits > 8 else 8
+    sides = (
+        *(random_codes(n, bits, rng) for n in (queries, rows)),
+        *(np.ones((n, 1), bool) for n in (queries, rows)),
+    )
+    options = {"precision_at": [5], "map_at": [5], "ndcg_at": [5], "radius": 1, "reference": THULAB}
+    evaluate_codes(*(side[:3] for side in sides), **options | {"precision_at": [1]}, engine=engine)  # imports
+    tracemalloc.start()
+    evaluate_codes(*sides, **options, engine=engine)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64e6
 
 
 def test_every_map_has_its_convention(clustered):
