@@ -339,6 +339,11 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough: hashrepro data | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file that cannot be read or written; without a name it is a fault of ours
+        if error.filename is None:
+            raise
+        print(f"hashrepro: {UserError(f'{error.strerror}.', where=error.filename)}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

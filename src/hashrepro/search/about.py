@@ -4,12 +4,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hashrepro.errors import UserError
 from hashrepro.files import read_json, value_digest, write_json
+from hashrepro.search.folder import damaged
 
 VERSION = 1
 WEIGHTS, ABOUT = "model.safetensors", "encoder.json"
-MEND = "make the index again: hashrepro index RUN --force"
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,6 @@ class About:
                 raise ValueError(f"it is of version {version}, this is version {VERSION}")
             return cls(**{**values, "view": View(**values["view"])})
         except FileNotFoundError:
-            raise UserError("This folder has no encoder.", where=path, mend=MEND) from None
+            raise damaged("This folder has no encoder.", path) from None
         except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"The encoder cannot be read: {error}", where=path, mend=MEND) from error
+            raise damaged(f"The encoder cannot be read: {error}", path) from error

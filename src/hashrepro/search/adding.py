@@ -9,6 +9,7 @@ import numpy as np
 from hashrepro.errors import UserError
 from hashrepro.files import locked, value_digest
 from hashrepro.search.about import About
+from hashrepro.search.folder import anew, check_writable
 from hashrepro.search.folders import Found, find_images, read_labels
 from hashrepro.search.index import Index
 from hashrepro.search.items import NETWORK, Items
@@ -21,10 +22,17 @@ def add(arguments: argparse.Namespace, root: Path) -> int:
     there = opened.contains(found.paths)
     new = [path for path, known in zip(found.paths, there, strict=True) if not known]
     print(f"{in_words(found)}; {len(new):,} are not in the index")
+    if not new and arguments.labels is not None:
+        raise UserError(
+            "The labels were not used: all of these images are in the index, and a row keeps the labels it has.",
+            where=arguments.labels,
+            mend=f"make the index again and add them with --labels: {anew(opened.folder, opened.facts)}",
+        )
     if not new:
         return 0
     labels = labels_of(arguments.labels, opened, new)
     check_model(opened, About.read(opened.folder).model)
+    check_writable(opened.folder)  # before hours of encoding
 
     # torch and timm take seconds: only when all that needs neither is checked
     from hashrepro.search.encoder import unreadable_files
@@ -42,18 +50,18 @@ def add(arguments: argparse.Namespace, root: Path) -> int:
             progress=opened.facts["run"],
         )
         files = {new[position]: why for position, why in unreadable.items()}
-        if files and (arguments.unreadable == "fail" or len(files) == len(new)):
+        if files and arguments.unreadable == "fail":
             kept = "nothing was added, and what was encoded is kept"
             raise unreadable_files(files, f"repair them, or go on without them: --unreadable drop; {kept}")
         kept = np.setdiff1d(np.arange(len(new)), list(unreadable))
         paths = [new[position] for position in kept]
         items = Items.of(paths, [labels.get(path, []) for path in paths], NETWORK, paths=paths)
-        added = opened.add(codes[kept], items)
+        count = opened.add(codes[kept], items).added if paths else 0
         shutil.rmtree(work)
     for path, why in files.items():
         print(f"left out: {path}: {why}")
     unlabelled = sum(not labels.get(path) for path in paths)
-    print(f"added {added.added:,} images, {unlabelled:,} of them without labels")
+    print(f"added {count:,} images, {unlabelled:,} of them without labels")
     print(f"{opened.folder}: {describe(opened)}")
     return 0
 

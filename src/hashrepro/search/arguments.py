@@ -27,9 +27,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument(
         "--database",
         choices=("learned", "network"),
-        default="learned",
-        help="codes: learned in training (the network's where that set none), or all by the network "
-        "(default: %(default)s)",
+        help="codes of a run: learned in training (the network's where that set none), or all by the network "
+        "(default: learned)",
     )
     sub.add_argument("--store", choices=STORES, default=FAISS, help="(default: %(default)s)")
     sub.add_argument(

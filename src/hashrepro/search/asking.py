@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 
 def search(arguments: argparse.Namespace, root: Path) -> int:
+    if arguments.open and arguments.html is None:
+        raise UserError(
+            "There is no page to open.", where="--open", mend="say where to write one: --html FILE"
+        )
     opened, settings = open_index(arguments, root)
     pictures = Pictures(root, opened.facts)
     rows = None if arguments.query is None else query_rows(pictures, arguments.query)
@@ -97,7 +101,11 @@ def reorder(
                 values[ours] = encoder.encode_rows(cache, items.catalog_rows[ours])
             if not ours.all():
                 paths = [path for path, own in zip(items.paths, ours, strict=True) if not own]
-                values[~ours] = encoder.encode_files(paths)
+                try:
+                    values[~ours] = encoder.encode_files(paths)
+                except UserError as error:
+                    mend = "put these images back, or take --rerank query, which needs none"
+                    raise UserError(error.what, mend=mend) from error
         return values
 
     return rerank(hits, outputs, arguments.k, mode=arguments.rerank, codes=opened.codes, outputs=encode)

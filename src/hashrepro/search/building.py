@@ -1,6 +1,7 @@
 """`hashrepro index`: an index is made of a run's codes, or of another index."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from hashrepro.errors import UserError
 from hashrepro.retrieval.codes import Codes
-from hashrepro.search.folder import check_free
+from hashrepro.search.folder import check_free, readable_facts
 from hashrepro.search.index import Index
 from hashrepro.search.items import Items
 from hashrepro.search.kinds import FLAT, resolve
@@ -29,13 +30,22 @@ def index(arguments: argparse.Namespace, root: Path) -> int:
     settings = load_settings(root, arguments.params)
     suite, name = settings.suite.name, arguments.run
     again = name is not None and (Path(name) / "index.json").exists()
+    if again and arguments.database is not None:
+        raise UserError(
+            "An index is made of another one with the codes that are there.",
+            where="--database",
+            mend="leave it out, or give the key of the run in place of the index",
+        )
     source = Index.open(Path(name)) if again else TrainedRun.open(root, suite, name)
     folder = arguments.out or (Path(name) if again else root / "indexes" / suite / source.folder.name)
+    folder = Path(os.path.abspath(folder))  # "." has no name
     given, rows = parameters(arguments), len(source) if again else len(source.catalog.database_rows)
     resolve(arguments.store, arguments.kind, given, rows)
     check_free(folder, arguments.force)
+    if not again:
+        check_grown(folder, rows)
     codes, items, facts, encoder = (
-        of_index(source, settings) if again else of_run(source, arguments.database, settings)
+        of_index(source, settings) if again else of_run(source, arguments.database or "learned", settings)
     )
     made = Index.build(
         folder,
@@ -55,6 +65,17 @@ def index(arguments: argparse.Namespace, root: Path) -> int:
         print_recall(made, root)
     print("Search it: hashrepro search --image PATH   |   Add images: hashrepro add INDEX PATH")
     return 0
+
+
+def check_grown(folder: Path, rows: int) -> None:
+    """UserError when the index in `folder` has images that were added: a run has only its own `rows`."""
+    facts = readable_facts(folder)
+    if facts is not None and facts["rows"] > rows:
+        raise UserError(
+            f"{facts['rows'] - rows:,} images were added to this index, and the run does not have them.",
+            where=folder,
+            mend=f"keep them: hashrepro index {folder} --force; or remove the index first: rm -r {folder}",
+        )
 
 
 def of_run(run: TrainedRun, database: str, settings: Settings) -> Source:

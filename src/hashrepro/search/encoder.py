@@ -21,7 +21,9 @@ from hashrepro.images.cache import ImageCache
 from hashrepro.methods.base import load_method
 from hashrepro.methods.loop import encode
 from hashrepro.networks.sem import SEM
-from hashrepro.search.about import MEND, WEIGHTS, About, View
+from hashrepro.search.about import WEIGHTS, About, View
+from hashrepro.search.folder import damaged
+from hashrepro.search.folders import utf8
 from hashrepro.search.views import file_batches, view_of
 
 _NAMED = 20  # files that a message names at most
@@ -42,11 +44,6 @@ class Encoder:
             for module in network.modules()
             if isinstance(module, SEM) and module.masked and module.std == "batch"
         ]
-
-    @property
-    def depends_on_batch(self) -> bool:
-        """Whether an image's code depends on the images of its batch, as through SEMICON's mask."""
-        return any(module.std == "batch" for module in self._across)
 
     @contextlib.contextmanager
     def each_by_itself(self) -> Iterator[None]:
@@ -100,10 +97,10 @@ class Encoder:
         """
         about, path = About.read(folder), Path(folder) / WEIGHTS
         if not path.is_file():
-            raise UserError("This folder has no weights.", where=path, mend=MEND)
+            raise damaged("This folder has no weights.", path, {"run": about.run})
         if file_digest(path) != about.model:
             what = "These are not the weights that the folder's codes were made with: their SHA-256 differs."
-            raise UserError(what, where=path, mend=MEND)
+            raise damaged(what, path, {"run": about.run})
         return cls._load(about, path, device)
 
     @classmethod
@@ -147,7 +144,7 @@ class Encoder:
         """
         size = batch_size or self.about.batch_size
         batches = [range(i, min(i + size, len(paths))) for i in range(0, len(paths), size)]
-        names = pa.array([os.fspath(path) for path in paths], pa.string())
+        names = pa.array([utf8(os.fspath(path)) for path in paths], pa.string())
         codes, unreadable = np.zeros((len(paths), self.about.bits), np.float32), {}
         for positions, values, found in self.batches(names, batches, workers):
             codes[positions] = values

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from hashrepro.devices import prepare
+from hashrepro.devices import one_gpu_each, prepare
+from hashrepro.errors import UserError
 from hashrepro.files import value_digest
 from hashrepro.images.chunks import file_state
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes
@@ -59,6 +60,7 @@ def encode_folder(
     done = len(paths) - sum(shard.stop - shard.start for shard in todo)
     with tqdm(total=len(paths), initial=done, desc=progress, unit="image", disable=progress is None) as bar:
         if min(processes, len(todo)) > 1:
+            one_gpu_each(machine, min(processes, len(todo)))
             share(folder, names, todo, work, machine, min(processes, len(todo)), workers, bar.update)
         elif todo:
             encoder = Encoder.open(folder, prepare(machine))
@@ -110,7 +112,11 @@ def _usable(shard: Shard, work: Path, paths: Sequence[str], about: About) -> boo
     """Whether the shard is there; not if one of its files can be read by now."""
     if not shard.path(work).exists():
         return False
-    for position in _read(shard, work)[1]:
+    try:
+        unreadable = _read(shard, work)[1]
+    except UserError:  # damaged: encoded again
+        return False
+    for position in unreadable:
         try:
             pixels(paths[position], about.view)
         except Exception:  # whatever it was that made it unreadable

@@ -55,11 +55,15 @@ class FaissStore:
         self._items = cache(items)
 
     @classmethod
-    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int, force: bool) -> dict:
+    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int) -> dict:
         """Write the files of a new index into `folder`; `facts` with what index.json says of them."""
         with faiss_threads(threads):
             index = _new(codes, facts["kind"], facts["parameters"])
         return cls(index, lambda: items, facts, threads)._write(folder, items, facts)
+
+    @classmethod
+    def remove(cls, facts: Mapping) -> None:
+        """All is in the folder."""
 
     @classmethod
     def open(cls, folder: Path, facts: Mapping, threads: int) -> "FaissStore":

@@ -42,7 +42,7 @@ def find_images(places: Sequence[str | Path]) -> Found:
     images, entered, others, repeated = {}, set(), 0, 0
     for place in map(os.path.abspath, places):
         if os.path.isfile(place):
-            images[_utf8(place)] = None
+            images[utf8(place)] = None
             continue
         if not os.path.isdir(place):
             what = (
@@ -61,7 +61,7 @@ def find_images(places: Sequence[str | Path]) -> Found:
                 if name.startswith("."):
                     continue
                 if os.path.splitext(name)[1].lower() in endings:
-                    images[_utf8(os.path.join(folder, name))] = None
+                    images[utf8(os.path.join(folder, name))] = None
                 else:
                     others += 1
     if not images:
@@ -74,7 +74,8 @@ def find_images(places: Sequence[str | Path]) -> Found:
     return Found(sorted(images, key=str.encode), others, repeated)
 
 
-def _utf8(path: str) -> str:
+def utf8(path: str) -> str:
+    """`path`, if it can be stored as text. UserError: it cannot."""
     try:
         path.encode()
     except UnicodeEncodeError:

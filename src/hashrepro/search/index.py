@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hashrepro.search.folder import (
     check_free,
     damaged,
     read_facts,
+    readable_facts,
     remove_unlisted,
     write_facts,
     writing,
@@ -150,12 +152,17 @@ class Index:
             "parameters": resolved,
             "uri": uri,
         }
-        with whole(folder) as temporary:
+        # an index that is replaced is held, so that no addition writes into the folder that takes its place
+        held = writing(folder) if folder.exists() else nullcontext()
+        with held, whole(folder) as temporary:
             temporary.mkdir()
             if beside is not None:
                 beside(temporary)
-            facts = store_class(store).build(temporary, codes, items, facts, threads=threads, force=force)
+            replaced = readable_facts(folder)
+            facts = store_class(store).build(temporary, codes, items, facts, threads=threads)
             write_facts(temporary, facts)
+        if replaced is not None:
+            store_class(replaced["store"]).remove(replaced)
         return cls.open(folder, threads=threads)
 
     @classmethod
@@ -196,6 +203,12 @@ class Index:
         _check_sides(codes, items)
         with writing(self.folder):
             latest = Index.open(self.folder, threads=self._store.threads)
+            if latest.facts["model"] != self.facts["model"]:
+                raise UserError(
+                    "The index was made again with another network while these images were encoded.",
+                    where=self.folder,
+                    mend="add them again: they are encoded by the network that is there now",
+                )
             ids = items.table["id"].combine_chunks()
             new = ~latest.contains(ids) & ~ids.to_pandas().duplicated().to_numpy()
             if new.any():

@@ -5,8 +5,10 @@ object storage come from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT, ...),
 """
 
 import os
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hashrepro.errors import UserError
-from hashrepro.files import value_digest
 from hashrepro.retrieval.codes import Codes
 from hashrepro.search.folder import damaged
 from hashrepro.search.items import LEARNED, NETWORK, SCHEMA, Items
@@ -43,12 +44,11 @@ _VALUES_WORTH_A_PASS = 20_000  # from here on reading the whole column is quicke
 
 
 def _schema(bits: int, facts: Mapping) -> pa.Schema:
-    """Columns of the table; its metadata say which index it belongs to, so that no other is taken for it."""
+    """Columns of the table; its metadata repeat its name, so that no other is taken for it."""
     code = pa.field("code", pa.list_(pa.uint8(), -(-bits // 8)))
-    owner = value_digest(
-        {name: facts[name] for name in ("run", "suite", "model", "catalog", "kind", "parameters")}
+    return pa.schema(
+        [pa.field("row", pa.int64()), *SCHEMA, code], metadata={"hashrepro index": facts["table"]}
     )
-    return pa.schema([pa.field("row", pa.int64()), *SCHEMA, code], metadata={"hashrepro index": owner})
 
 
 def _batches(codes: Codes, items: Items, first: int, schema: pa.Schema) -> pa.RecordBatchReader:
@@ -83,28 +83,32 @@ class LanceStore:
     fragments), so a row has its number in a column.
     """
 
-    def __init__(self, table: "lancedb.table.Table", facts: Mapping, threads: int):
+    def __init__(self, table: "lancedb.table.Table", folder: Path, facts: Mapping, threads: int):
         self.table, self.bits, self.kind, self.threads = table, facts["bits"], facts["kind"], threads
+        self.folder, self.facts = folder, facts
 
     @classmethod
-    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int, force: bool) -> dict:
-        name = f"{facts['suite']}-{facts['run']}"
+    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int) -> dict:
+        # a name of its own: at a URI there may be the tables of other indexes, and of the one that is replaced
+        name = f"{facts['suite']}-{facts['run']}-{uuid.uuid4().hex}"
+        facts = {**facts, "table": name}
         database, schema = _connect(folder, facts), _schema(facts["bits"], facts)
         try:
-            mode = "overwrite" if force else "create"
-            table = database.create_table(name, _batches(codes, items, 0, schema), schema=schema, mode=mode)
+            table = database.create_table(name, _batches(codes, items, 0, schema), schema=schema)
         except (ValueError, RuntimeError, OSError) as error:
-            if "already exists" in str(error):
-                what, mend = f"There is a table '{name}' already.", "replace it with --force"
-            else:
-                what, mend = f"LanceDB cannot write: {error}", "check the URI, its credentials and its space"
+            what, mend = f"LanceDB cannot write: {error}", "check the URI, its credentials and its space"
             raise UserError(what, where=database.uri, mend=mend) from error
         for column in ("id", "row"):
             table.create_index(column, config=BTree())
         if facts["kind"] != FLAT:
             lists = facts["parameters"]["lists"]
             table.create_index("code", config=IvfFlat(distance_type="hamming", num_partitions=lists))
-        return {**facts, "files": {}, "table": name, "rows": len(codes), "counts": items.counts()}
+        return {**facts, "files": {}, "rows": len(codes), "counts": items.counts()}
+
+    @classmethod
+    def remove(cls, facts: Mapping) -> None:
+        if facts["uri"] is not None:
+            _connect(Path(), facts).drop_table(facts["table"], ignore_missing=True)
 
     @classmethod
     def open(cls, folder: Path, facts: Mapping, threads: int) -> "LanceStore":
@@ -112,12 +116,11 @@ class LanceStore:
         try:
             table = database.open_table(name)
         except (ValueError, RuntimeError, OSError) as error:
-            raise damaged(
-                f"The LanceDB table '{name}' cannot be opened: {error}", database.uri, facts
-            ) from error
+            what = f"The LanceDB table '{name}' at {database.uri} cannot be opened: {error}"
+            raise damaged(what, folder, facts) from error
         if not table.schema.equals(_schema(facts["bits"], facts), check_metadata=True):
-            raise damaged(f"The LanceDB table '{name}' belongs to another index.", database.uri, facts)
-        return cls(table, facts, threads)
+            raise damaged(f"The LanceDB table '{name}' belongs to another index.", folder, facts)
+        return cls(table, folder, facts, threads)
 
     def add(self, folder: Path, codes: Codes, items: Items, facts: Mapping) -> dict:
         self.table.checkout_latest()
@@ -125,9 +128,19 @@ class LanceStore:
         self.table.optimize()  # takes the new rows into the indexes; until then they are searched one by one
         return {**facts, "rows": len(self), "counts": self.counts()}
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Around whatever reads the table's files, which may be gone or damaged."""
+        try:
+            yield
+        except (RuntimeError, OSError) as error:
+            what = f"The LanceDB table '{self.facts['table']}' cannot be read: {error}"
+            raise damaged(what, self.folder, self.facts) from error
+
     def _blocks(self, *columns: str) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-        for batch in self.table.search().select(["row", *columns]).to_batches(batch_size=_ROWS_A_BATCH):
-            yield batch["row"].to_numpy(), batch
+        with self._reading():
+            for batch in self.table.search().select(["row", *columns]).to_batches(batch_size=_ROWS_A_BATCH):
+                yield batch["row"].to_numpy(), batch
 
     def _codes(self, column: pa.Array) -> Codes:
         packed = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
@@ -143,10 +156,11 @@ class LanceStore:
         """One query through the IVF index: all rows no farther than the k-th that it finds, the first k of them."""
         search = self.table.search(packed, vector_column_name="code").distance_type("hamming").nprobes(probes)
         search = search.select(["row", "_distance"])
-        found = search.limit(k).to_arrow()
-        if len(found) == k:
-            farthest = found["_distance"].to_numpy().max()
-            found = search.distance_range(None, float(farthest) + 0.5).limit(len(self)).to_arrow()
+        with self._reading():
+            found = search.limit(k).to_arrow()
+            if len(found) == k:
+                farthest = found["_distance"].to_numpy().max()
+                found = search.distance_range(None, float(farthest) + 0.5).limit(len(self)).to_arrow()
         rows, distances = np.full((1, max(k, len(found))), -1), np.zeros((1, max(k, len(found))), np.int32)
         rows[0, : len(found)], distances[0, : len(found)] = found["row"], found["_distance"]
         return in_order(rows, distances, k)
@@ -162,9 +176,9 @@ class LanceStore:
             return self.table.schema.empty_table().select(["row", *columns])
         if len(wanted) <= _VALUES_A_FILTER:
             condition = f"row IN ({', '.join(map(str, wanted))})"
-            found = (
-                self.table.search().where(condition).select(["row", *columns]).limit(len(wanted)).to_arrow()
-            )
+            query = self.table.search().where(condition).select(["row", *columns]).limit(len(wanted))
+            with self._reading():
+                found = query.to_arrow()
         else:
             batches = [
                 batch.filter(pa.array(np.isin(some, wanted))) for some, batch in self._blocks(*columns)
@@ -194,7 +208,8 @@ class LanceStore:
         """Those of the ids that a row has, found through the index of the column."""
         quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in ids.to_pylist())
         query = self.table.search().where(f"id IN ({quoted})").select(["id"]).limit(len(ids))
-        return query.to_arrow()["id"].combine_chunks()
+        with self._reading():
+            return query.to_arrow()["id"].combine_chunks()
 
     def counts(self) -> dict[str, int]:
         learned = self.table.count_rows(f"origin = '{LEARNED}'")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashrepro.errors import UserError
+from hashrepro.search.folder import anew
 from hashrepro.search.index import Index
 from hashrepro.search.items import LEARNED, NETWORK
 from hashrepro.search.kinds import PARAMETERS
@@ -27,7 +28,7 @@ def find_index(root: Path, suite: str, name: str | None) -> Path:
     Raises:
         UserError: there is none, or more than one to choose from; those that there are.
     """
-    there = sorted(path.parent for path in (root / "indexes").glob("*/*/index.json"))
+    there = sorted(path.parent for path in (root / "indexes").glob("*/[!.]*/index.json"))
     if name is None:
         if len(there) == 1:
             return there[0]
@@ -74,7 +75,7 @@ def check_model(opened: Index, model: str) -> None:
         raise UserError(
             "The network in this folder is not the one that made its codes.",
             where=opened.folder,
-            mend=f"make the index again: hashrepro index {opened.facts['run']} --force",
+            mend=f"make the index again: {anew(opened.folder, opened.facts)}",
         )
 
 
@@ -90,7 +91,7 @@ def run_of(opened: Index, root: Path) -> TrainedRun:
         raise UserError(
             f"The run {facts['run']} was trained again since this index was made.",
             where=opened.folder,
-            mend=f"make it again: hashrepro index {facts['run']} --force",
+            mend=f"make it again: {anew(opened.folder, facts)}",
         )
     return run
 

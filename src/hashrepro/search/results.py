@@ -77,11 +77,13 @@ def to_text(found: Sequence[dict]) -> str:
         for hit in answer["hits"]:
             score = [f"{hit['score']:.3f}"] if scored else []
             labels = ", ".join(hit["labels"]) or "-"
-            lines.append((str(hit["rank"]), str(hit["distance"]), *score, labels, hit["origin"], hit["id"]))
+            lines.append(
+                (str(hit["rank"]), str(hit["distance"]), *score, labels, hit["origin"], _printable(hit["id"]))
+            )
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         numbers = 3 if scored else 2
         labels = "" if answer["query"]["labels"] is None else f" ({', '.join(answer['query']['labels'])})"
-        text = [f"{answer['query']['id']}{labels}"]
+        text = [f"{_printable(answer['query']['id'])}{labels}"]
         for line in lines:
             cells = [
                 cell.rjust(width) if place < numbers else cell.ljust(width)
@@ -90,6 +92,11 @@ def to_text(found: Sequence[dict]) -> str:
             text.append("  " + "  ".join(cells).rstrip())
         blocks.append("\n".join(text) + "\n")
     return "\n".join(blocks)
+
+
+def _printable(name: str) -> str:
+    """A name on one line, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def data_uri(picture: np.ndarray) -> str:

@@ -16,8 +16,12 @@ class Store(Protocol):
     """Codes and items by row number, 0 .. n - 1 in the order of their addition."""
 
     @classmethod
-    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int, force: bool) -> dict:
+    def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int) -> dict:
         """Write a new store; returns `facts`, completed by what is needed to open it ("files", "rows", "counts")."""
+
+    @classmethod
+    def remove(cls, facts: Mapping) -> None:
+        """Remove what `build` has left outside the folder, if anything."""
 
     @classmethod
     def open(cls, folder: Path, facts: Mapping, threads: int) -> "Store":

@@ -150,8 +150,51 @@ def test_unreadable_images_stop_an_addition_or_are_left_out(repository, hashrepr
     out = hashrepro("add", ADSH, folder, "--unreadable", "drop")
     assert "left out" in out
     assert len(built(repository)) == 17
-    (repository.root / "bad.png").touch()
-    assert "1 image cannot be read" in hashrepro("add", ADSH, "bad.png", "--unreadable", "drop", code=2)
+    again = hashrepro("add", ADSH, folder, "--unreadable", "drop")  # as every night
+    assert "left out" in again
+    assert "added 0 images" in again
+    assert not list((repository.root / "work" / "encoding").glob("*/*.safetensors"))
+
+
+def test_an_index_with_added_images_is_made_again_of_itself_only(repository, hashrepro):
+    hashrepro("index", ADSH)
+    hashrepro("add", ADSH, new_images(repository))
+    message = hashrepro("index", ADSH, "--force", code=2)
+    assert "5 images were added to this index" in message
+    assert f"rm -r {built(repository).folder}" in message
+    hashrepro("index", built(repository).folder, "--kind", "ivf", "--force")
+    assert len(built(repository)) == 17
+    assert built(repository).facts["kind"] == "ivf"
+
+
+def test_an_index_in_the_working_folder_is_made_again(repository, hashrepro, monkeypatch):
+    hashrepro("index", ADSH)
+    folder = built(repository).folder
+    monkeypatch.setattr("hashrepro.cli.repository", lambda: repository.root)
+    monkeypatch.chdir(folder)
+    hashrepro("index", ".", "--kind", "hnsw", "--force")
+    assert Index.open(folder).facts["kind"] == "hnsw"
+
+
+def test_options_that_could_not_be_followed_are_errors(repository, hashrepro):
+    hashrepro("index", ADSH)
+    folder = new_images(repository)
+    hashrepro("add", ADSH, folder)
+    assert "labels were not used" in hashrepro("add", ADSH, folder, "--labels", "t.csv", code=2)
+    own = built(repository).folder
+    assert "leave it out" in hashrepro("index", own, "--database", "network", "--force", code=2)
+    assert "--html FILE" in hashrepro("search", "--image", repository.files[0], "--open", code=2)
+    assert "Is a directory" in hashrepro("search", "--image", repository.files[0], "--html", folder, code=2)
+
+
+def test_an_image_that_is_gone_leaves_the_other_reranking(repository, hashrepro):
+    hashrepro("index", ADSH)
+    folder = new_images(repository)
+    hashrepro("add", ADSH, folder)
+    shutil.rmtree(folder)
+    both = ("search", "--image", repository.files[0], "--rerank", "both")
+    assert "take --rerank query" in hashrepro(*both, code=2)
+    hashrepro("search", "--image", repository.files[0], "--rerank", "query")
 
 
 def test_a_table_that_names_no_new_image_is_a_mistake(repository, hashrepro):

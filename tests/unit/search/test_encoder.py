@@ -79,16 +79,6 @@ def test_a_saved_encoder_needs_nothing_of_the_run(repository, tmp_path):
     np.testing.assert_array_equal(opened.encode_files(repository.files[:5]), expected)
 
 
-def test_only_a_mask_over_the_batch_makes_codes_depend_on_it(repository):
-    plain, masked = encoder_of(repository), encoder_of(repository, "semicon")
-    assert not plain.depends_on_batch
-    assert masked.depends_on_batch
-    train = read_json(repository.run("semicon") / "train.json")
-    train["recipe"]["sem_std"] = "image"
-    write_json(repository.run("semicon") / "train.json", train)
-    assert not encoder_of(repository, "semicon").depends_on_batch
-
-
 def test_encoded_alone_an_image_is_what_it_is_whatever_else_is_asked_for(finished):
     encoder = encoder_of(finished, "semicon")
     alone = encoder.encode_files(finished.files[:1], batch_size=1)
@@ -169,8 +159,6 @@ def test_each_by_itself_is_a_batch_of_one_but_for_rounding(finished):
     encoder = encoder_of(finished, "semicon")
     alone = encoder.encode_files(finished.files, batch_size=1)
     with encoder.each_by_itself():
-        assert not encoder.depends_on_batch
         together = encoder.encode_files(finished.files)
-    assert encoder.depends_on_batch
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
     assert np.abs(encoder.encode_files(finished.files) - alone).max() > 1e-3

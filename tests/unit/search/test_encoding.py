@@ -76,6 +76,14 @@ def test_what_is_there_is_not_encoded_again(folder, paths, tmp_path, monkeypatch
     np.testing.assert_array_equal(again.packed, first.packed)
 
 
+def test_a_damaged_shard_is_encoded_again(folder, paths, tmp_path):
+    expected, _ = encode_folder(folder, paths, tmp_path / "work", machine=MACHINE)
+    shard = min((tmp_path / "work").glob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    codes, _ = encode_folder(folder, paths, tmp_path / "work", machine=MACHINE)
+    assert (codes.packed == expected.packed).all()
+
+
 def test_a_changed_file_changes_its_shard_alone(folder, paths, tmp_path):
     encode_folder(folder, paths, tmp_path / "work", machine=MACHINE)
     before = set(shards(tmp_path / "work"))

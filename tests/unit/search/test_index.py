@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from hashrepro import files
 from hashrepro.errors import UserError
+from hashrepro.files import read_json, write_json
 from hashrepro.retrieval.codes import Codes, random_codes
 from hashrepro.retrieval.scores import first_hits
+from hashrepro.search import folder
 from hashrepro.search import index as index_module
 from hashrepro.search.index import Added, Index
 from hashrepro.search.items import Items
@@ -192,19 +194,55 @@ def test_a_table_at_a_uri_is_found_from_anywhere_and_by_its_owner_only(tmp_path,
     assert not (tmp_path / "index" / "lancedb").exists()
     assert (Index.open(tmp_path / "index").search(QUERIES, 9).rows == index.search(QUERIES, 9).rows).all()
     other = {**FACTS, "model": "other"}
-    with pytest.raises(UserError, match="a table 'quickstart-adsh-tiny-12-s0' already"):
-        Index.build(
-            tmp_path / "b", CODES[OLD], ALL[OLD], other, store="lancedb", uri=str(tmp_path / "tables")
-        )
-    assert not (tmp_path / "b").exists()
     assert len(build(tmp_path / "c", "lancedb", uri=f"file://{tmp_path}/more tables")) == N
     assert (tmp_path / "more tables").is_dir()
-    Index.build(
-        tmp_path / "b", CODES[:9], ALL[:9], other, store="lancedb", uri=str(tmp_path / "tables"), force=True
-    )
-    assert len(Index.open(tmp_path / "b")) == 9
+    beside = {"store": "lancedb", "uri": str(tmp_path / "tables")}
+    for rows in (9, 5):  # made, and replaced
+        Index.build(tmp_path / "b", CODES[:rows], ALL[:rows], other, force=True, **beside)
+        assert len(Index.open(tmp_path / "b")) == rows
+    assert len(list((tmp_path / "tables").glob("*.lance"))) == 2  # the table that was replaced is gone
+    assert len(Index.open(tmp_path / "index")) == N
+    stored = read_json(tmp_path / "b" / "index.json")
+    write_json(tmp_path / "b" / "index.json", {**stored, "bits": 30})
     with pytest.raises(UserError, match="belongs to another index"):
-        Index.open(tmp_path / "index")
+        Index.open(tmp_path / "b")
+
+
+def test_no_folder_is_replaced_but_an_index_of_ours_alone(tmp_path):
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "index.json").write_text('{"site": 1}')
+    with pytest.raises(UserError, match="is no index"):
+        build(site, force=True)
+    build(tmp_path / "index")
+    (tmp_path / "index" / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"other files, .*: notes\.txt"):
+        build(tmp_path / "index", force=True)
+    (tmp_path / "index" / "notes.txt").unlink()
+    (tmp_path / "index" / "index.json").write_text("{")
+    (tmp_path / "index" / "encoder.json").touch()
+    build(tmp_path / "index", force=True)  # a damaged one is replaced
+
+
+def test_codes_of_a_network_that_was_replaced_meanwhile_are_refused(tmp_path):
+    before = build(tmp_path / "index")
+    Index.build(tmp_path / "index", CODES[OLD], ALL[OLD], {**FACTS, "model": "other"}, force=True)
+    with pytest.raises(UserError, match="made again with another network"):
+        before.add(CODES[NEW], ALL[NEW])
+    assert len(Index.open(tmp_path / "index")) == N
+
+
+def test_what_is_missing_of_an_index_is_said_with_the_command(tmp_path):
+    index = build(tmp_path / "faiss")
+    write_json(tmp_path / "faiss" / "index.json", {"format": folder.FORMAT, **index.facts, "files": {}})
+    with pytest.raises(UserError, match="which files it has") as error:
+        Index.open(tmp_path / "faiss")
+    assert error.value.mend.endswith(f"hashrepro index {FACTS['run']} --force --out {tmp_path / 'faiss'}")
+    index = build(tmp_path / "lance", "lancedb")
+    for data in (tmp_path / "lance").rglob("data"):
+        shutil.rmtree(data)
+    with pytest.raises(UserError, match="cannot be read"):
+        index.search(QUERIES, 3)
 
 
 class Killed(BaseException):
@@ -405,7 +443,7 @@ def test_a_table_that_is_gone_is_named(tmp_path):
 def test_without_lancedb_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "lancedb", None)
     monkeypatch.delitem(sys.modules, "hashrepro.search.lancedb_store", raising=False)
-    with pytest.raises(UserError, match=r"pip install hashrepro\[lancedb\]"):
+    with pytest.raises(UserError, match=r"pip install lancedb"):
         build(tmp_path / "index", "lancedb")
     assert list(tmp_path.iterdir()) == []
 

@@ -86,6 +86,16 @@ def test_the_table_is_aligned_and_complete(found):
     ]
 
 
+def test_a_name_stays_on_its_line_and_commands_no_terminal(tmp_path):
+    codes = random_codes(1, 8, np.random.default_rng(0))
+    items = Items.of(["new\nline\x1b[2J é.png"], [[0]], ["learned"], paths=[""])
+    index = Index.build(tmp_path / "index", codes, items, FACTS)
+    hits = Hits(np.array([[0]]), np.array([[0]], np.int32))
+    text = to_text(answers(index, [Query("q\n.png", None)], hits))
+    assert text.splitlines()[0] == "q\\n.png"
+    assert text.splitlines()[-1].endswith("new\\nline\\x1b[2J é.png")
+
+
 def test_scores_of_a_reranking_are_shown(index):
     scored = answers(index, QUERIES[:1], Hits(HITS.rows[:1], HITS.distances[:1], np.array([[1.5, -2, -33]])))
     assert [hit["score"] for hit in scored[0]["hits"]] == [1.5, -2, -33]
