@@ -24,7 +24,7 @@ repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pi
 test: $(READY)   ## the tests
 	python -m pytest -n 2 --dist loadfile
 
-bench: $(READY)  ## times against plain forms, into bench/results.csv (about 15 minutes)
+bench: $(READY)  ## times against plain forms, into bench/results.csv (about 20 minutes)
 	python tests/benchmarks/run.py
 
 effects: $(READY) ## what a changed value does to the quick-start's scores; about 2 minutes a value
