@@ -78,7 +78,7 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
 
 def run_params(run: Run) -> dict:
     """All that a user chose for a run, as logged: which run it is, and its recipe."""
-    return {**run.identity, **run.recipe.model_dump(mode="json")}
+    return run.settings.run_params(**run.identity)
 
 
 def params_digest(run: Run) -> str:

@@ -17,10 +17,8 @@ from hashrepro.devices import one_gpu_each
 from hashrepro.files import file_digest, locked, value_digest
 from hashrepro.methods.parallel import launched
 from hashrepro.networks.synced import world_size
-from hashrepro.processes import signal_at_parents_end
+from hashrepro.processes import become_several, end_without_launcher, signal_at_parents_end
 from hashrepro.settings import Machine
-
-LAUNCHER = "HASHREPRO_LAUNCHER"  # environment variable: id of the process that started several
 
 
 def spread(machine: Machine) -> None:
@@ -28,10 +26,7 @@ def spread(machine: Machine) -> None:
     if machine.processes == 1 or launched():
         return
     one_gpu_each(machine, machine.processes)
-    os.environ[LAUNCHER] = str(os.getpid())  # which the launcher that this process becomes keeps
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # `prepare` shares the threads out
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    os.execv(sys.executable, [*torchrun, f"--nproc-per-node={machine.processes}", *sys.argv])
+    become_several(machine.processes, sys.argv)
 
 
 @contextmanager
@@ -42,8 +37,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     signal_at_parents_end(signal.SIGTERM)  # dvc, which may be killed
     if launched():
-        if os.environ.get(LAUNCHER, "") not in ("", str(os.getppid())):
-            sys.exit("The process that started this one has ended.")
+        end_without_launcher()
         yield
         return
     # kept by what `spread` makes of this process; a loader's process that outlives its killed trainer does not hold it

@@ -177,6 +177,11 @@ class Settings(Block):
             )
         return check(kind.Recipe, values, where)
 
+    def run_params(self, method: str, dataset: str, bits: int, seed: int) -> dict:
+        """All that a user chose for a run: which it is, and its recipe. UserError: as `recipe`."""
+        identity = {"method": method, "dataset": dataset, "bits": bits, "seed": seed}
+        return {**identity, **self.recipe(method, dataset).model_dump(mode="json")}
+
 
 def _suggestion(word: str, known) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -116,8 +116,7 @@ def recipe_changed(run: TrainedRun, settings: Settings) -> bool:
     """Whether params.yaml has another recipe today than the one that the run was trained by."""
     trained = run.trained
     try:
-        recipe = settings.recipe(trained["method"], trained["dataset"]).model_dump(mode="json")
+        params = settings.run_params(*(trained[name] for name in ("method", "dataset", "bits", "seed")))
     except UserError:  # no such recipe any more
         return True
-    identity = {name: trained[name] for name in ("method", "dataset", "bits", "seed")}
-    return value_digest({**identity, **recipe}) != trained["params_digest"]
+    return value_digest(params) != trained["params_digest"]

@@ -13,10 +13,9 @@ import pyarrow as pa
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json, whole, write_json
-from hashrepro.processes import signal_at_parents_end
+from hashrepro.processes import become_several, end_without_launcher, signal_at_parents_end
 from hashrepro.settings import Machine
 
-_LAUNCHER = "HASHREPRO_ENCODERS"  # environment variable: id of the process that started several
 PLAN, PATHS, LOG = "plan.json", "paths.arrow", "processes.log"
 _LOOK_EVERY = 0.5  # seconds
 
@@ -98,13 +97,8 @@ def main() -> None:
     if "LOCAL_RANK" not in os.environ:
         if os.getppid() != parent:
             sys.exit("The process that started this one has ended.")
-        os.environ[_LAUNCHER] = str(os.getpid())  # which the launcher that this process becomes keeps
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # `prepare` shares the threads out
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        module = ["-m", "hashrepro.search.sharing"]
-        os.execv(sys.executable, [*torchrun, f"--nproc-per-node={processes}", *module, *sys.argv[1:]])
-    if os.environ[_LAUNCHER] != str(os.getppid()):
-        sys.exit("The process that started this one has ended.")
+        become_several(processes, ["-m", "hashrepro.search.sharing", *sys.argv[1:]])
+    end_without_launcher()
 
     # torch and timm, which the process that only becomes torchrun does without
     from hashrepro.devices import prepare
