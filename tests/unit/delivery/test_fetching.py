@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import io
 import os
@@ -23,7 +24,8 @@ FILES = {"list.txt": b"a b\n", "images/x/1.jpg": b"one", "images/x/2.jpg": b"two
 def packed():
     """The bytes of a tar.gz with FILES below set/, and of a plain file."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    # an own gzip header: tarfile's has the second in it, and the same archive is packed more than once
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
         for name, content in FILES.items():
             info = tarfile.TarInfo(f"set/{name}")
             info.size = len(content)
