@@ -20,7 +20,7 @@ from hashrepro.retrieval.codes import Codes, write_codes
 ROOT = Path(__file__).parents[3]
 CLASSES = ["red bird", "green bird", "blue bird"]
 RECIPE = {
-    "backbone": "lite0", "weights": "imagenet", "batch_norm_momentum": 0.1, "iterations": 1, "epochs": 1,
+    "backbone": "timm:test_byobnet", "weights": "imagenet", "batch_norm_momentum": 0.1, "iterations": 1, "epochs": 1,
     "samples": 8, "batch_size": 4, "learning_rate": 1e-3, "evaluation_batch_size": 4,
 }  # fmt: skip
 
