@@ -142,19 +142,9 @@ class SEMICONNetwork(nn.Module):
         """The codes of images, as `forward`."""
         return self(images)
 
-    def attention(self, images: Tensor) -> Tensor:
-        """(b, 3, S, S) -> the attention maps (b, maps, h, w), at the resolution of the trunk's map.
-
-        Raises:
-            UserError: this network has no SEM.
-        """
-        if self.sem is None:
-            raise UserError(
-                "This network has no attention maps.",
-                where="recipe of semicon: sem, local",
-                mend="train it with sem: mask or plain, and local: true",
-            )
-        return self.sem(self.trunk(images))
+    def attention(self, images: Tensor) -> Tensor | None:
+        """(b, 3, S, S) -> attention maps (b, maps, h, w), at the resolution of the trunk's map; None without SEM."""
+        return None if self.sem is None else self.sem(self.trunk(images))
 
     def icons(self) -> list[ICON]:
         """Its channel transformers."""

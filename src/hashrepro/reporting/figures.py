@@ -1,5 +1,6 @@
 """The report's figures, as matplotlib figures: one question each, every line named where it ends."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -117,6 +118,44 @@ def map_by_bits(records: list[RunRecord], grid: Grid, dataset: str, results: pd.
     axes.set_ylim(0, max(1.0, min(105.0, axes.get_ylim()[1])))
     label_ends(axes, labels)
     return figure
+
+
+def radius_by_bits(records: list[RunRecord], grid: Grid, dataset: str) -> Figure:
+    """Mean precision (%) of everything within a Hamming radius, against code length; mean over seeds.
+
+    The radius is the one that the runs were scored at; a query that finds nothing counts as 0.
+    """
+    radius = radius_of(records)
+    figure, axes = new_axes(f"Precision within {radius} bits", "bits", "precision, %")
+    names, labels = titles(records, "method"), []
+    places = {bits: place for place, bits in enumerate(sorted(grid.bits))}
+    for method in grid.methods:
+        means = {bits: _radius(_select(records, dataset, method, bits), radius) for bits in places}
+        ends = [bits for bits, mean in means.items() if not np.isnan(mean)]
+        if ends:
+            style = look(grid.methods, method)
+            heights = [100 * means[bits] for bits in ends]
+            axes.plot([places[bits] for bits in ends], heights, label=names[method], **style)
+            labels.append((places[ends[-1]], heights[-1], names[method], style, np.mean(heights)))
+    axes.set_xticks(list(places.values()), [str(bits) for bits in places])
+    axes.set_xlim(-0.15, len(places) - 0.85)
+    axes.set_ylim(0, max(1.0, min(105.0, axes.get_ylim()[1])))
+    label_ends(axes, labels)
+    return figure
+
+
+def radius_of(records: list[RunRecord]) -> int:
+    """The Hamming radius that the runs were scored at; 2 where none was."""
+    names = (name for r in records for scores in r.scores.get("last", {}).values() for name in scores)
+    found = (re.fullmatch(r"precision_radius_(\d+)", name) for name in names)
+    return next((int(match[1]) for match in found if match), 2)
+
+
+def _radius(runs: list[RunRecord], radius: int) -> float:
+    """Mean over runs of the precision within `radius`; NaN where none has it."""
+    values = [run.score(f"precision_radius_{radius}", run.headline_database) for run in runs]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else np.nan
 
 
 def precision_recall(records: list[RunRecord], grid: Grid, dataset: str, bits: int) -> Figure:

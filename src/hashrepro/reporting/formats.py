@@ -10,7 +10,18 @@ from hashrepro.reporting.records import MEASURES
 NOT_RUN = "not run"
 SKIPPED = "skipped"
 NOT_COMPUTED = "–"
-WORDS = ("data set", "method", "against")  # columns of words, flush left
+WORDS = (
+    "data set",
+    "method",
+    "against",
+    "verdict",
+    "counted",
+    "source",
+    "because",
+    "whose",
+    "device",
+    "note",
+)  # columns of words, flush left
 LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -106,4 +117,9 @@ def to_latex(shown: pd.DataFrame, notes: Mapping[str, int] | None = None) -> str
         for reason, number in (notes or {}).items()
     )
     tabular = style.to_latex(hrules=True, column_format=columns).replace("<", "$<$")
-    return (tabular + below).replace("±", r"$\pm$").replace("–", "--").replace("−", "$-$")
+    return signs(tabular + below)
+
+
+def signs(text: str) -> str:
+    """LaTeX for the signs that numbers come with."""
+    return text.replace("±", r"$\pm$").replace("–", "--").replace("−", "$-$").replace("’", "'")

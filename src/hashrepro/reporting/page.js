@@ -34,3 +34,43 @@ theme.addEventListener("click", () => {
 for (const link of document.querySelectorAll("[popover] a")) {
   link.addEventListener("click", () => link.closest("[popover]").hidePopover());
 }
+
+// A press on a heading sorts its table: numbers by size, what has no number last; a second press turns it round.
+const value = (cell) => {
+  const text = cell.dataset.v ?? cell.textContent.trim();
+  const number = parseFloat(text.replace("−", "-").replaceAll(",", ""));
+  return /^[-−+]?\d/.test(text) ? number : text.toLowerCase();
+};
+const compare = (a, b) => {
+  if (typeof a === typeof b) return typeof a === "number" ? a - b : a.localeCompare(b);
+  return typeof a === "number" ? -Infinity : Infinity;
+};
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const rows = [...table.tBodies[0].rows].map((row) => ({ row, key: value(row.cells[column]) }));
+      rows.sort((a, b) => {
+        const order = compare(a.key, b.key);
+        return up || !Number.isFinite(order) ? order || 0 : -order;
+      });
+      table.tBodies[0].append(...rows.map(({ row }) => row));
+    });
+  });
+}
+
+// A link to something inside a closed part opens the part.
+const open = () => {
+  for (let part = document.getElementById(decodeURIComponent(location.hash.slice(1))); part; part = part.parentElement) {
+    if (part.tagName === "DETAILS") part.open = true;
+  }
+};
+addEventListener("hashchange", open);
+open();

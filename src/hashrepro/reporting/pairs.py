@@ -32,7 +32,7 @@ SEEDS = (
 
 def points(difference: float) -> str:
     """A difference of fractions in points of a percentage, with its sign: ``+0.86`` or ``−1.20``."""
-    return f"{100 * difference:+.2f}".replace("-", "−")
+    return f"{round(100 * difference, 2) + 0.0:+.2f}".replace("-", "−")  # + 0.0: never −0.00
 
 
 def points_interval(low: float, high: float) -> str:

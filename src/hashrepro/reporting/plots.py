@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from hashrepro.reporting.figures import losses
+from hashrepro.reporting.figures import losses, radius_of
 from hashrepro.reporting.records import RunRecord
 
+TABLES = ("precision_recall", "precision_at", "per_class", "training", "training_loss", "radius")  # functions
 RECALLS = np.linspace(0, 1, 101)
 
 
@@ -13,7 +14,8 @@ def _wide(columns: dict[str, pd.Series], index: str) -> pd.DataFrame:
     """The columns side by side, one row for each value of their common index."""
     if not columns:
         return pd.DataFrame({index: []})
-    return pd.concat(columns, axis=1).sort_index().rename_axis(index).reset_index()
+    # copied: pandas warns of a frame of more than a hundred pieces
+    return pd.concat(columns, axis=1).sort_index().copy().rename_axis(index).reset_index()
 
 
 def precision_at(records: list[RunRecord]) -> pd.DataFrame:
@@ -36,6 +38,17 @@ def precision_recall(records: list[RunRecord]) -> pd.DataFrame:
             precision = np.interp(RECALLS, curve["recall"], curve["precision"], left=np.nan)
             columns[record.key] = pd.Series(precision, index=RECALLS.round(2))
     return _wide(columns, "recall")
+
+
+def radius(records: list[RunRecord]) -> pd.DataFrame:
+    """`run`, `bits`, `radius`, and the run's mean `precision` and `recall` within it, on its headline database."""
+    r, rows = radius_of(records), []
+    for record in records:
+        values = [
+            record.score(f"{name}_radius_{r}", record.headline_database) for name in ("precision", "recall")
+        ]
+        rows.append([record.key, record.bits, r, *values])
+    return pd.DataFrame(rows, columns=["run", "bits", "radius", "precision", "recall"])
 
 
 def per_class(records: list[RunRecord]) -> pd.DataFrame:

@@ -1,12 +1,76 @@
 """The papers' and the authors' figures: in one unit, with a mark on what nobody has verified."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from hashrepro.errors import UserError
+from hashrepro.reporting import logs
+from hashrepro.reporting.sources import TAKEN, Sources, read_words
 
+FILES = ("semicon.csv", "schn.csv")
 COLUMNS = ["paper", "dataset", "method", "bits", "map", "source", "verified"]
+RESOLVED = [*COLUMNS, "label", *TAKEN, "queries", "database", "difference"]
+BAND_COLUMNS = ("dataset", "method", "bits", "selected", "low", "high", "note")
+TOLERANCE = 2.0  # points
+
+
+@dataclass(frozen=True, eq=False)
+class Published:
+    """What was published on some data sets, all figures as fractions.
+
+    `figures`: columns `RESOLVED`. `label` is the data set in the source's words, `ours` this project's name of the
+    method (empty: it has none), `selected` and `convention` how the source counts, `queries` and `database` of its
+    protocol (NaN: not known), `difference` what keeps the figure from being compared (empty: nothing). A source whose
+    table nobody has read has a row with `map` NaN and `bits` 0.
+    `bands`: where a reproduction should lie: (data set, method, bits, selected) -> (low, high), our names;
+    `tolerance`: points around the figure where there is none.
+    `curves` and `times`: of the authors' logs, as `hashrepro.reporting.logs` gives them.
+    """
+
+    figures: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=RESOLVED))
+    bands: Mapping[tuple[str, str, int, str], tuple[float, float]] = field(default_factory=dict)
+    tolerance: float = TOLERANCE
+    curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=logs.CURVE_COLUMNS))
+    times: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=logs.TIME_COLUMNS))
+
+
+def read_folder(folder: Path, datasets: Mapping[str, str], tolerance: float = TOLERANCE) -> Published:
+    """Read data/published/, for the data sets of this project only.
+
+    Args:
+        folder: `FILES` and the logs have the figures, sources.csv and protocols.csv say what they may be compared with
+            (`Sources`), bands.csv (percent) where a reproduction should lie.
+        datasets: label of a data set in these files -> this project's name of it; others are left out.
+        tolerance: points around a figure that count as reproduced where bands.csv has no row.
+
+    Raises:
+        UserError: a file lacks a column, a figure is out of range, or nothing is known of its source.
+    """
+    folder = Path(folder)
+    sources = Sources(folder)
+    names = sources.names(datasets)
+    trained = logs.read_logs(folder, sources, names)
+    found = pd.concat([read_published(folder / name, {label: label for label in names}) for name in FILES])
+    found = found.assign(label=found["dataset"], dataset=found["dataset"].map(names))
+    figures = [sources.resolved(figure) for figure in found.to_dict("records")] + logs.figures(trained)
+    bands = {
+        (datasets[row["dataset"]], row["method"], int(row["bits"]), row["selected"]): (
+            float(row["low"]) / 100,
+            float(row["high"]) / 100,
+        )
+        for row in read_words(folder / "bands.csv", BAND_COLUMNS)
+        if row["dataset"] in datasets
+    }
+    return Published(
+        pd.DataFrame(figures + sources.unread(figures, names), columns=RESOLVED),
+        bands,
+        tolerance,
+        logs.read_curves(folder, trained),
+        logs.times(trained),
+    )
 
 
 def read_published(path: Path, datasets: dict[str, str]) -> pd.DataFrame:

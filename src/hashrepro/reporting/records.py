@@ -1,4 +1,4 @@
-"""What a run leaves behind for its report: scores, curves, history, gallery, and where they came from."""
+"""What a run leaves behind for its report: scores, curves, history, pictures, and where they came from."""
 
 import json
 import re
@@ -12,6 +12,8 @@ from pyarrow import ArrowInvalid
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json, whole, write_json
+from hashrepro.reporting.attention import Attention, read_attention
+from hashrepro.reporting.embedding import COLUMNS, empty_embedding
 from hashrepro.reporting.gallery import Gallery, read_gallery, write_gallery
 
 SELECTED = ("last", "best_on_test")
@@ -85,6 +87,8 @@ class RunRecord:
     `per_query` has a row a query of the catalog, in its order: `query` (catalog row) and the average precisions under
     ``<selected>.<database>.<score>`` for the scores map and map_reference (NaN: query left out); None where a run was
     scored without them.
+    `attention` has the network's attention maps of a few queries; None where it has no attention.
+    `embedding` is the map of the queries' codes, as `make_embedding` gives it; None where none was made.
     """
 
     suite: str
@@ -98,6 +102,8 @@ class RunRecord:
     curves: Curves = field(default_factory=dict)
     gallery: Gallery | None = None
     per_query: pd.DataFrame | None = None
+    attention: Attention | None = None
+    embedding: pd.DataFrame | None = None
 
     @property
     def key(self) -> str:
@@ -142,10 +148,11 @@ def write_evaluation(
     curves: Curves,
     gallery: Gallery | None,
     per_query: pd.DataFrame | None = None,
+    embedding: pd.DataFrame | None = None,
 ) -> None:
-    """Write a run's `metrics.json`, `scores.json`, `per_query.parquet`, `curves/` and `gallery/` into `folder`.
+    """Write a run's metrics.json, scores.json, {per_query,embedding}.parquet, curves/ and gallery/ into `folder`.
 
-    Both folders and the table are made even if nothing goes into them: DVC misses an output that is not there.
+    The folders and tables are made even if nothing goes into them: DVC misses an output that is not there.
     """
     folder = Path(folder)
     for name in ("curves", "gallery"):
@@ -154,8 +161,10 @@ def write_evaluation(
     write_json(folder / "scores.json", {"scores": scores, "about": about})
     if per_query is None:
         per_query = pd.DataFrame({"query": pd.Series(dtype="int64")})
-    with whole(folder / "per_query.parquet") as temporary:
-        per_query.to_parquet(temporary, index=False)
+    embedding = empty_embedding() if embedding is None else embedding
+    for name, table in {"per_query": per_query, "embedding": embedding}.items():
+        with whole(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
     for (database, curve), frame in curves.items():
         with whole(folder / "curves" / f"{database}-{curve}.csv") as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
@@ -167,8 +176,8 @@ def load_record(folder: Path, key: str) -> RunRecord:
     """Read the run `key` from a suite's folder, ``runs/<suite>``.
 
     Reads ``<key>/scores.json`` ({"scores", "about"}), ``<key>/history.csv``,
-    ``<key>/curves/<database>-<curve>.csv``, where it is there ``<key>/per_query.parquet`` and, where it is not empty,
-    ``<key>/gallery/``.
+    ``<key>/curves/<database>-<curve>.csv``, where they are there ``<key>/per_query.parquet`` and
+    ``<key>/embedding.parquet``, and, where they are not empty, ``<key>/gallery/`` and ``<key>/attention/``.
 
     Raises:
         UserError: the key is malformed, or a file is missing, damaged or lacks its columns.
@@ -189,8 +198,11 @@ def load_record(folder: Path, key: str) -> RunRecord:
             for path in sorted((run / "curves").glob("*-*.csv"))
         }
         gallery = read_gallery(run / "gallery") if any((run / "gallery").glob("*")) else None
+        attention = read_attention(run / "attention")
         table = run / "per_query.parquet"
         per_query = pd.read_parquet(table) if table.exists() else None
+        table = run / "embedding.parquet"
+        embedding = pd.read_parquet(table, columns=list(COLUMNS)) if table.exists() else None
         scores, about = stored["scores"], stored["about"]
         history["iteration"]
         if per_query is not None:
@@ -223,6 +235,8 @@ def load_record(folder: Path, key: str) -> RunRecord:
         curves=curves,
         gallery=gallery,
         per_query=per_query,
+        attention=attention,
+        embedding=embedding if embedding is not None and len(embedding) else None,
     )
 
 

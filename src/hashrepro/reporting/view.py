@@ -7,6 +7,7 @@ import pandas as pd
 
 from hashrepro.reporting.formats import NOT_COMPUTED, NOT_RUN, SKIPPED, percent
 from hashrepro.reporting.palette import COLOURS, FLOOR, GRID, INK, MUTED, PAPER
+from hashrepro.reporting.published import Published
 from hashrepro.reporting.records import Grid, RunRecord
 from hashrepro.reporting.tables import titles
 
@@ -77,18 +78,18 @@ def floor_gap(column: list[Cell]) -> str:
     return NOT_COMPUTED if settled else NOT_RUN
 
 
-def published_rows(published: pd.DataFrame | None, grid: Grid, names: dict[str, str]) -> list[dict]:
-    """Published figures of the grid's data sets and code lengths: a row a paper × data set × method.
+def published_rows(published: Published, grid: Grid) -> dict[str, list[dict]]:
+    """Published figures of methods that the grid does not have, by data set of the grid.
 
-    `figures[bits]` is {"text", "mark"}; a second figure for the same place gets a row of its own.
+    A row a paper × method × set of classes: "figures" by bits, each {"text", "mark"}, "sources" and "marks"; a second
+    figure for the same place gets a row of its own.
     """
-    rows: list[dict] = []
-    for entry in [] if published is None else published.to_dict("records"):
-        bits, mark = int(entry["bits"]), str(entry["verified"])
-        if entry["dataset"] not in grid.datasets or bits not in grid.bits:
+    found: dict[str, list[dict]] = {}
+    for entry in published.figures.to_dict("records"):
+        if entry["dataset"] not in grid.datasets or entry["ours"] in grid.methods or pd.isna(entry["map"]):
             continue
-        place = {"paper": entry["paper"], "dataset": names.get(entry["dataset"], entry["dataset"])}
-        place["method"] = entry["method"]
+        rows, bits, mark = found.setdefault(entry["dataset"], []), int(entry["bits"]), str(entry["verified"])
+        place = {name: entry[name] for name in ("paper", "method", "label")}
         row = next((r for r in rows if place.items() <= r.items() and bits not in r["figures"]), None)
         if row is None:
             row = place | {"figures": {}, "sources": [], "marks": []}
@@ -96,7 +97,7 @@ def published_rows(published: pd.DataFrame | None, grid: Grid, names: dict[str, 
         row["figures"][bits] = {"text": percent(entry["map"]), "mark": mark}
         row["sources"] = list(dict.fromkeys([*row["sources"], entry["source"]]))
         row["marks"] = list(dict.fromkeys([*row["marks"], mark]))
-    return rows
+    return {dataset: found[dataset] for dataset in grid.datasets if dataset in found}
 
 
 def title(grid: Grid) -> str:

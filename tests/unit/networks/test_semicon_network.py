@@ -166,8 +166,7 @@ def test_global_only_has_neither_local_branch_nor_attention(small_backbone):
     images = torch.randn(2, 3, 32, 32)
     expected = network.hash_global(network.refine_global(network.trunk(images))).tanh()
     assert torch.equal(network(images), expected)
-    with pytest.raises(UserError, match="no attention maps"):
-        network.attention(images)
+    assert network.attention(images) is None
 
 
 def test_without_attention_every_local_part_sees_the_whole_map(small_backbone):

@@ -118,3 +118,21 @@ def test_a_run_without_curves_or_history_is_left_out(suite):
     bare = [replace(suite[0], curves={}, history=pd.DataFrame({"iteration": []})), *suite[1:]]
     assert "ADSH" not in words(figures.precision_at(bare, GRID, "fashion", 12))
     assert "ADSH" not in words(figures.training_loss(bare, GRID, "fashion", 12))
+
+
+def test_precision_within_the_radius_is_drawn_by_code_length(suite):
+    figure = figures.radius_by_bits(suite, GRID, "fashion")
+    assert figure.axes[0].get_title(loc="left") == "Precision within 2 bits"
+    assert set(lines(figure)) == set(words(figure)) == set(TITLES.values())
+    runs = {record.bits: record for record in suite if record.method == "schn"}
+    precision = [100 * runs[bits].score("precision_radius_2") for bits in GRID.bits]
+    assert lines(figure)["SCHN"].get_ydata() == pytest.approx(precision)
+
+
+def test_the_radius_is_the_one_that_the_runs_were_scored_at(suite):
+    record = replace(suite[0], scores={"last": {"learned": {"map": 0.5, "precision_radius_3": 0.25}}})
+    figure = figures.radius_by_bits([record], GRID, "fashion")
+    assert figure.axes[0].get_title(loc="left") == "Precision within 3 bits"
+    assert lines(figure)["ADSH"].get_ydata() == pytest.approx([25.0])
+    assert figures.radius_of([]) == 2
+    assert words(figures.radius_by_bits([], GRID, "fashion")) == []

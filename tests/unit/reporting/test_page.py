@@ -5,18 +5,26 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_published import figures
 from synthetic_runs import GRID
 
 from hashrepro.errors import UserError
-from hashrepro.reporting.page import write_report
+from hashrepro.reporting import drawing
+from hashrepro.reporting.report import write_report
 
 VOID = {"meta", "link", "br", "input", "img", "hr"}
-PUBLISHED = pd.DataFrame(
-    [
-        ("Paper", "fashion", "ADSH", 12, 0.4242, "Table 9", "yes"),
-        ("Rumour", "fashion", "X", 12, 0.9, "heard", "no"),
-    ],
-    columns=["paper", "dataset", "method", "bits", "map", "source", "verified"],
+PUBLISHED = figures(
+    {
+        "dataset": "fashion",
+        "method": "ADSH",
+        "ours": "adsh",
+        "map": 0.4242,
+        "source": "Table 9",
+        "selected": "last",
+    },
+    {"dataset": "fashion", "method": "ADSH", "ours": "adsh", "map": 0.43, "difference": "other class sets"},
+    {"dataset": "fashion", "method": "X", "ours": "", "map": 0.9, "source": "heard", "verified": "no"},
+    {"dataset": "fashion", "method": "Y", "ours": "", "map": 0.8, "source": "Table 8"},
 )
 
 
@@ -59,6 +67,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are not rendered, which is most of a report's time."""
+    monkeypatch.setattr(drawing, "render", lambda figure, text="path": b"<svg></svg>")
+
+
 @pytest.fixture(scope="module")
 def report(suite, tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
@@ -79,11 +93,15 @@ def test_the_same_records_give_the_same_bytes_in_any_order(suite, report, tmp_pa
 
 def test_all_files_are_there(report):
     names = set(contents(report))
-    tables = {f"{table}.{kind}" for table in ("results", "comparisons") for kind in ("md", "csv", "tex")}
-    assert tables | {"index.html", "scores.csv"} <= names
-    curves = ("precision_recall", "precision_at", "per_class", "training", "training_loss")
+    kinds = ("results", "comparisons", "side_by_side", "cost")
+    tables = {f"{table}.{kind}" for table in kinds for kind in ("md", "csv", "tex")}
+    assert tables | {"index.html", "scores.csv", "paper_table.md", "paper_table.tex"} <= names
+    curves = ("precision_recall", "precision_at", "per_class", "training", "training_loss", "radius")
     assert {f"plots/{name}.csv" for name in curves} <= names
-    assert sum(name.startswith("figures/") for name in names) == 1 + 5 * len(GRID.bits)
+    figures = {name.removeprefix("figures/") for name in names if name.startswith("figures/")}
+    of_sets = {f"{name}_by_bits-fashion.svg" for name in ("map", "radius", "beside")}
+    assert {name for name in figures if not re.search(r"-\d+\.svg$", name)} == of_sets
+    assert len(figures) == len(of_sets) + 5 * len(GRID.bits)
 
 
 def test_the_page_is_whole_and_loads_nothing(html):
@@ -113,22 +131,22 @@ def test_every_headline_has_its_interval_and_number_of_queries(html, suite):
 
 
 def test_the_two_ends_of_an_interval_have_no_column(html, suite):
-    section = html[html.index('id="conventions"') : html.index('id="published"')]
-    heads = re.findall(r'<th scope="col" class="n" title="(\w+)', section)
+    part = section(html, "conventions", "published")
+    heads = re.findall(r'<th scope="col" class="n" title="(\w+)', part)
     assert not [name for name in heads if name.endswith(("_low", "_high"))]
     assert {"map", "map_thulab", "ndcg_at_10", "recall_at_10", "map_at_100", "map_class_mean"} <= set(heads)
     low, high = (100 * suite[0].score(f"map_reference_{end}") for end in ("low", "high"))
-    assert f"<small>[{low:.1f}, {high:.1f}]</small>" in section
+    assert f"<small>[{low:.1f}, {high:.1f}]</small>" in part
 
 
 def test_every_pair_of_methods_is_compared_with_words_beside_the_colour(html, report):
-    section = html[html.index('id="comparison"') : html.index('id="reading"')]
-    assert section.count('<span class="strip"') == 6 * len(GRID.bits)
+    part = section(html, "comparison", "reading")
+    assert part.count('<span class="strip"') == 6 * len(GRID.bits)
     rows = pd.read_csv(report / "comparisons.csv")
     clear = rows["p_adjusted"] < 0.05
-    assert section.count('class="points clear"') == clear.sum() > 0
-    assert section.count(", not clear") == (~clear).sum() > 0
-    assert "Another training may turn it round" in section
+    assert part.count('class="points clear"') == clear.sum() > 0
+    assert part.count(", not clear") == (~clear).sum() > 0
+    assert "Another training may turn it round" in part
 
 
 def test_the_pages_tables_of_classes_name_them(html):
@@ -136,6 +154,7 @@ def test_the_pages_tables_of_classes_name_them(html):
         assert html.count(f'<th scope="row">{name}</th>') == len(GRID.bits)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_runs_of_before_scores_per_query_give_a_page_without_intervals(suite, tmp_path):
     old = [
         replace(
@@ -192,17 +211,81 @@ def test_without_a_script_exactly_one_gallery_shows(html):
     assert panels == [""] + [" hidden"] * 7
 
 
+def section(html: str, name: str, following: str) -> str:
+    return html[html.index(f'id="{name}"') : html.index(f'id="{following}"')]
+
+
 def test_an_unverified_figure_carries_its_mark(html):
-    section = html[html.index('id="published"') : html.index('id="provenance"')]
-    rumour, paper = (
-        next(row for row in section.split("<tr>") if name in row) for name in ("Rumour", "Table 9")
-    )
+    rows = section(html, "published", "cost").split("<tr>")
+    rumour, table = (next(row for row in rows if name in row) for name in ("heard", "Table 8"))
     assert "? unverified" in rumour
     assert "90.00<sup" in rumour
-    assert "✓ verified" in paper
-    assert "42.42</td>" in paper
+    assert "✓ verified" in table
+    assert "80.00</td>" in table
 
 
+def test_ours_stands_beside_the_published_figure_in_its_way_of_counting(html, suite):
+    rows = section(html, "beside", "comparison").split("<tr>")
+    row = next(row for row in rows if "42.42" in row and "Table 9" in row)
+    ours = suite[0].score("map_reference")
+    assert f">{100 * ours:.2f}</td>" in row
+    assert f">{100 * (ours - 0.4242):+.2f}</td>".replace("-", "−") in row
+    assert '<span class="verdict bad">outside</span>' in row
+    assert "reference, last" in row
+    aside = next(row for row in rows if "43.00" in row).split("</tr>")[0]
+    assert "other class sets" in aside
+    assert "verdict" not in aside
+
+
+def test_the_papers_table_is_on_the_page(html):
+    table = section(html, "beside", "comparison").split("</table>")[0]
+    rows = re.findall(r'<th scope="row">(.*?)</th><td>(.*?)</td>(.*?)</tr>', table, re.DOTALL)
+    assert [(method, whose) for method, whose, _ in rows[:4]] == [
+        ("X", "paper, not part of this grid"),
+        ("Y", "paper, not part of this grid"),
+        ("ADSH", "paper"),
+        ("ADSH", "ours, reference, last"),
+    ]
+    assert all(cells.count("<td") == len(GRID.bits) for *_, cells in rows)
+
+
+def test_the_cost_of_every_cell_is_on_the_page(html, suite):
+    costs = section(html, "cost", "provenance")
+    assert "8 of 8 runs: " in costs
+    assert "CPU-hours on cpu (2 cores)" in costs
+    for record in suite:
+        assert f'data-v="{record.about["seconds"]["train"]:.3f}"' in costs
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_published_figures_the_page_says_so(suite, tmp_path):
+    write_report(suite[:1], GRID, tmp_path)
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "there is nothing to stand beside the results above" in html
+    assert "no published figure" in (tmp_path / "side_by_side.md").read_text()
+    assert 'id="published"' not in html
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_several_data_sets_have_contents_and_a_part_each(suite, tmp_path):
+    grid = replace(GRID, datasets=("fashion", "cub"))
+    parts = [{"title": "Without <parts>", "href": "ablations/index.html"}]
+    whole = {"title": "The whole", "href": "../index.html"}
+    write_report(suite[:2], grid, tmp_path, PUBLISHED, {"parts": parts, "whole": whole})
+    html = (tmp_path / "index.html").read_text(encoding="utf-8")
+    outline = Outline(html)
+    contents = html[html.index('class="contents"') : html.index("</nav>", html.index('class="contents"'))]
+    links = set(re.findall(r'href="#([^"]*)"', contents))
+    names = ("results", "curves", "scores")
+    assert links == {f"{name}-{dataset}" for name in names for dataset in grid.datasets} | {"beside-fashion"}
+    assert links <= set(outline.ids)
+    assert '<a href="ablations/index.html">Without &lt;parts&gt;</a>' in html
+    assert 'A part of <a href="../index.html">The whole</a>' in html
+    for name in ("curves", "beside"):
+        assert f'<details class="set" id="{name}-fashion" open>' in html
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_a_partial_grid_says_not_run(suite, tmp_path):
     grid = replace(GRID, datasets=("fashion", "cub"), seeds=(0, 1))
     write_report(suite[:3], grid, tmp_path)
@@ -213,6 +296,7 @@ def test_a_partial_grid_says_not_run(suite, tmp_path):
     assert 'id="published"' not in html
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_skipped_combination_says_why(suite, tmp_path):
     keys = [f"semicon-{dataset}-4-s0" for dataset in ("fashion", "cub")]
     grid = replace(
@@ -231,6 +315,7 @@ def test_a_skipped_combination_says_why(suite, tmp_path):
     assert "[1] skipped: 4 < 6 bits" in (tmp_path / "results.tex").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_suite_of_which_everything_is_skipped_is_a_page_too(tmp_path):
     grid = replace(GRID, skipped=dict.fromkeys(GRID.keys, "why"))
     write_report([], grid, tmp_path)
@@ -246,6 +331,7 @@ def test_a_suite_of_which_everything_is_skipped_is_a_page_too(tmp_path):
     assert "not run" not in (tmp_path / "results.csv").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_nothing_run_is_a_page_too(tmp_path):
     write_report([], GRID, tmp_path)
     outline = Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
@@ -253,12 +339,14 @@ def test_nothing_run_is_a_page_too(tmp_path):
     assert (tmp_path / "results.csv").read_text().count("not run") > 8
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bare_records_without_provenance_are_shown(suite, tmp_path):
     bare = [replace(r, about={}, curves={}, gallery=None) for r in suite]
     write_report(bare, GRID, tmp_path)
     Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_text_from_data_is_escaped(suite, tmp_path):
     evil = "<script>alert(1)</script>"
     gallery = suite[0].gallery

@@ -44,3 +44,16 @@ def test_runs_without_curves_have_no_column(suite):
     table = plots.precision_at([replace(suite[0], curves={}), suite[1]])
     assert table.columns.tolist() == ["n", suite[1].key]
     assert plots.precision_recall([]).columns.tolist() == ["recall"]
+
+
+def test_the_radius_table_has_a_row_a_run_on_its_headline_database(suite):
+    table = plots.radius(suite)
+    assert table["run"].tolist() == [record.key for record in suite]
+    assert set(table["radius"]) == {2}
+    assert table["precision"].tolist() == [record.score("precision_radius_2") for record in suite]
+    assert table["recall"].tolist() == [record.score("recall_radius_2") for record in suite]
+
+
+def test_hundreds_of_runs_are_a_table_without_a_warning(suite):
+    table = plots.training([replace(suite[0], seed=seed) for seed in range(150)])
+    assert table.shape == (len(suite[0].history), 151)

@@ -1,10 +1,12 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic_runs import GRID
 
 from hashrepro.errors import UserError
+from hashrepro.reporting.attention import Attention, write_attention
 from hashrepro.reporting.records import (
     Grid,
     flat_metrics,
@@ -78,16 +80,34 @@ def test_a_run_without_gallery_or_curves_is_read(suite, tmp_path):
     assert len(read.per_query) == 0
 
 
+def test_attention_and_the_map_of_codes_are_read_where_they_are(stored):
+    folder, record = stored
+    read = load_record(folder, record.key)
+    assert (read.attention, read.embedding) == (None, None)
+    maps = np.random.default_rng(0).random((1, 3, 2, 2), dtype=np.float32)
+    attention = Attention(maps, np.zeros((1, 8, 8, 3), np.uint8), [{"id": "a", "labels": ["cat"]}])
+    write_attention(folder / record.key / "attention", attention)
+    points = {"row": 7, "label": 1, "name": "NA", "labels": 1, "code": 0, "x": np.nan, "y": 0.5}
+    embedding = pd.DataFrame([points])
+    write_evaluation(folder / record.key, record.scores, record.about, {}, None, embedding=embedding)
+    read = load_record(folder, record.key)
+    np.testing.assert_array_equal(read.attention.maps, maps)
+    pd.testing.assert_frame_equal(read.embedding, embedding)
+
+
 def test_a_run_that_was_scored_before_there_were_scores_per_query_is_read(stored):
     folder, record = stored
     (folder / record.key / "per_query.parquet").unlink()
-    assert load_record(folder, record.key).per_query is None
+    (folder / record.key / "embedding.parquet").unlink()
+    read = load_record(folder, record.key)
+    assert (read.per_query, read.embedding) == (None, None)
 
 
 def test_empty_folders_and_an_empty_table_stand_for_what_a_skipped_run_lacks(tmp_path):
     write_evaluation(tmp_path / "run", {}, {"skipped": "why"}, {}, None)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "curves",
+        "embedding.parquet",
         "gallery",
         "metrics.json",
         "per_query.parquet",
@@ -127,10 +147,13 @@ def test_a_missing_file_is_named_with_what_mends_it(stored, name):
         ("gallery/gallery.json", b"\xff"),
         ("gallery/tiles.png", b"not a picture"),
         ("per_query.parquet", b"PAR1"),
+        ("embedding.parquet", b"PAR1"),
+        ("attention/attention.json", b"{}"),
     ],
 )
 def test_a_damaged_file_is_a_user_error(stored, name, content):
     folder, record = stored
+    (folder / record.key / "attention").mkdir()
     (folder / record.key / name).write_bytes(content)
     with pytest.raises(UserError):
         load_record(folder, record.key)

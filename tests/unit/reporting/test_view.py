@@ -1,11 +1,12 @@
 from dataclasses import replace
 
-import pandas as pd
+from synthetic_published import figures
 from synthetic_runs import GRID, synthetic_run
 
 from hashrepro.reporting import view
 from hashrepro.reporting.figures import training_map
 from hashrepro.reporting.palette import COLOURS, render
+from hashrepro.reporting.published import Published
 from hashrepro.reporting.tables import results_table
 
 
@@ -57,24 +58,30 @@ def test_the_headline_has_its_interval_on_its_own_database(suite):
     assert cell.headline("_low") == run.score("map_low", "network")
 
 
-def test_published_figures_are_grouped_and_each_keeps_its_mark():
-    columns = ["paper", "dataset", "method", "bits", "map", "source", "verified"]
-    rows = [
-        ("P", "fashion", "A", 12, 0.5, "log", "yes"),
-        ("P", "fashion", "A", 48, 0.75, "heard", "no: doubtful"),
-        ("P", "fashion", "A", 48, 0.8, "heard", "no"),
-        ("P", "fashion", "A", 64, 0.9, "log", "yes"),
-        ("P", "elsewhere", "A", 12, 0.5, "log", "yes"),
+def test_published_figures_of_other_methods_are_grouped_and_each_keeps_its_mark():
+    there = {"dataset": "fashion", "method": "A", "ours": ""}
+    changes = [
+        {"map": 0.5, "source": "log"},
+        {"bits": 48, "map": 0.75, "source": "heard", "verified": "no: doubtful"},
+        {"bits": 48, "map": 0.8, "source": "heard", "verified": "no"},
+        {"bits": 64, "map": 0.9, "label": "half of it"},
+        {"dataset": "elsewhere"},
+        {"ours": "adsh"},
+        {"ours": "no method of this grid", "method": "B"},
     ]
-    found = view.published_rows(pd.DataFrame(rows, columns=columns), GRID, {"fashion": "Fashion"})
-    assert [row["dataset"] for row in found] == ["Fashion", "Fashion"]
-    assert found[0]["figures"] == {
-        12: {"text": "50.00", "mark": "yes"},
-        48: {"text": "75.00", "mark": "no: doubtful"},
-    }
-    assert found[0]["sources"] == ["log", "heard"]
-    assert found[1]["figures"] == {48: {"text": "80.00", "mark": "no"}}
-    assert view.published_rows(None, GRID, {}) == []
+    found = view.published_rows(figures(*(there | change for change in changes)), GRID)
+    assert list(found) == ["fashion"]
+    assert [(row["method"], row["label"], list(row["figures"])) for row in found["fashion"]] == [
+        ("A", "CUB", [12, 48]),
+        ("A", "CUB", [48]),
+        ("A", "half of it", [64]),
+        ("B", "CUB", [12]),
+    ]
+    first, second = found["fashion"][:2]
+    assert first["figures"][48] == {"text": "75.00", "mark": "no: doubtful"}
+    assert first["sources"] == ["log", "heard"]
+    assert second["figures"] == {48: {"text": "80.00", "mark": "no"}}
+    assert view.published_rows(Published(), GRID) == {}
 
 
 def test_a_themed_drawing_takes_the_pages_colours_and_own_ids(suite):
