@@ -5,9 +5,9 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: help env repro test bench effects ui lint clean
+.PHONY: help env repro paper test test-slow bench effects ui lint papers clean
 help:            ## this list
-	@grep -E '^[a-z]+: .*##' Makefile | sed -E 's/: .*## */\t/'
+	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/: .*## */\t/'
 
 # Python compiles what it imports; to compile all of it beforehand takes twice as long as that saves.
 env: $(READY)    ## the virtual environment, from locked versions
@@ -21,8 +21,15 @@ repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pi
 	hashrepro repro --workers 2
 	@hashrepro show
 
+paper: $(READY)  ## every table of both papers: hundreds of GPU-hours (hashrepro plan semicon)
+	hashrepro run semicon
+	hashrepro run schn
+
 test: $(READY)   ## the tests
 	python -m pytest -n 2 --dist loadfile
+
+test-slow: $(READY) ## the tests that try many moments and all combinations
+	python -m pytest -m slow
 
 bench: $(READY)  ## times against plain forms, into bench/results.csv (about 20 minutes)
 	python tests/benchmarks/run.py
@@ -38,6 +45,12 @@ ui: $(READY)     ## the MLflow UI on 127.0.0.1:5000
 lint: $(READY)   ## the linters
 	ruff check .
 	ruff format --check .
+
+papers:          ## copy the pipeline of the root into papers/ after it was edited
+	for suite in semicon schn common; do cp dvc.yaml papers/$$suite/dvc.yaml; done
+	for suite in semicon schn; do sed -e 's/train\.$${item\.method}\./train.$${suite.method}./' \
+	    -e 's/\[overrides\]/[overrides, "variants.$${item.method}"]/' \
+	    -e 's/methods\/$${item\.method}\.py/methods\/$${suite.method}.py/' dvc.yaml > papers/$$suite/ablations/dvc.yaml; done
 
 clean:           ## remove what the pipeline made, not DVC's cache
 	rm -rf runs work data/raw data/processed reports/* mlruns.db* mlartifacts

@@ -9,14 +9,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from hashrepro.errors import UserError
-from hashrepro.files import value_digest, whole, write_json
+from hashrepro.files import disk_trouble, value_digest, whole, write_json
 from hashrepro.settings import Dataset, Settings, load_settings
 from hashrepro.tracking import Tracking
+
+if TYPE_CHECKING:
+    from hashrepro.methods.base import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,6 +53,13 @@ class Run:
         return ROOT / "work" / self.settings.suite.name / self.key
 
     @property
+    def kind(self) -> "type[Method]":
+        """The method's class."""
+        from hashrepro.methods.base import load_method  # torch and timm: stages that train nothing do without
+
+        return load_method(self.settings.kind(self.method))
+
+    @property
     def block(self) -> Dataset:
         return self.settings.dataset(self.dataset)
 
@@ -63,14 +74,20 @@ class Run:
 
 
 def stage(main: Callable[..., None]) -> Callable[[], None]:
-    """Run `main` on the command line's words; bad input ends with its message and exit code 2, not a traceback."""
+    """Run `main` on the command line's words; bad input and a full disk end with a message and exit code 2."""
 
     @functools.wraps(main)
     def command() -> None:
+        name = Path(sys.argv[0]).name
         try:
             main(*sys.argv[1:])
-        except UserError as error:
-            print(f"\n{Path(sys.argv[0]).name}: {error}\n", file=sys.stderr)
+        except KeyboardInterrupt:
+            print(f"\n{name}: stopped. The same command goes on where it was.\n", file=sys.stderr)
+            sys.exit(130)
+        except Exception as error:
+            if (shown := error if isinstance(error, UserError) else disk_trouble(error)) is None:
+                raise
+            print(f"\n{name}: {shown}\n", file=sys.stderr)
             sys.exit(2)
 
     return command
@@ -110,17 +127,15 @@ def skipped(path: Path) -> str | None:
 
 def write_skipped(run: Run, reason: str, mlflow_run_id: str) -> None:
     """What training leaves of a skipped run: markers for its tensors, a history of no iterations, train.json."""
-    from hashrepro.methods.base import load_method  # torch and timm: stages that train nothing do without
-
-    kind = load_method(run.method)
     for name in ("model", "learned"):
         write_marker(run.folder / f"{name}.safetensors", reason)
     with whole(run.folder / "history.csv") as path:
         path.write_text("iteration\n")
     about = {
         **run.identity,
-        "method_title": kind.TITLE,
-        "paper": kind.PAPER,
+        "kind": run.settings.kind(run.method),
+        "method_title": run.settings.method_title(run.method),
+        "paper": run.kind.PAPER,
         "params_digest": params_digest(run),
         "mlflow_run_id": mlflow_run_id,
         "skipped": reason,

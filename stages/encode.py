@@ -2,7 +2,8 @@
 
 reads  runs/<suite>/<run>/{model,learned}.safetensors, data/processed/DATASET
 writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network, of a
-       sample; query and learned codes as they were when the test score was best), encode.json (time);
+       sample; query and learned codes as they were when the test score was best), encode.json (time),
+       attention/ (maps of a few queries; empty where the network has none);
        of a skipped run, markers that say why
 """
 
@@ -11,13 +12,16 @@ import time
 import numpy as np
 import torch
 from common import ROOT, Run, skipped, stage, write_marker
+from recorded import drop_checkpoint
 from safetensors.torch import load_file
 
 from hashrepro.devices import prepare
 from hashrepro.files import write_json
 from hashrepro.images.processed import open_dataset
-from hashrepro.methods.base import load_method
+from hashrepro.methods.attention import attention_maps
 from hashrepro.methods.loop import encode
+from hashrepro.reporting.attention import Attention, make_attention, write_attention
+from hashrepro.reporting.choosing import spread_over_classes
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes
 from hashrepro.seeds import stream
 
@@ -25,15 +29,17 @@ from hashrepro.seeds import stream
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
+    drop_checkpoint(run)
     if reason := skipped(run.folder / "model.safetensors"):
         print(f"{run.key} is skipped: {reason}")
         write_marker(run.folder / "codes.safetensors", reason)
         write_json(run.folder / "encode.json", {"skipped": reason})
+        write_attention(run.folder / "attention", None)
         return
     device = prepare(run.settings.machine)
     catalog, cache = open_dataset(ROOT, run.dataset)
     recipe, classes = run.recipe, catalog.labels.shape[1]
-    network = load_method(run.method).untrained_network(recipe, run.bits, classes, run.seed).to(device)
+    network = run.kind.untrained_network(recipe, run.bits, classes, run.seed).to(device)
     workers = run.settings.machine.workers
 
     def codes(rows, label: str) -> Codes:
@@ -62,12 +68,25 @@ def main(*arguments: str) -> None:
         "network": codes(catalog.database_rows, "database"),
     }
     seconds = time.perf_counter() - begun
+    write_attention(run.folder / "attention", attention(run, network, catalog, cache, device))
     learned, header = read_codes(run.folder / "learned.safetensors")
     header["untrained_rows"] = " ".join(map(str, floor))  # places in the database of the rows of `untrained`
     write_codes(run.folder / "codes.safetensors", {**learned, **trained, **untrained}, header)
     write_json(
         run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}
     )
+
+
+def attention(run: Run, network: torch.nn.Module, catalog, cache, device: torch.device) -> Attention | None:
+    """The maps of the queries that the gallery shows, too; None where the network has no attention."""
+    rows = catalog.query_rows
+    chosen = spread_over_classes(catalog.labels[rows], run.settings.encode.attention_images)
+    batch_size = run.recipe.evaluation_batch_size
+    maps = attention_maps(network, cache, rows, chosen, batch_size=batch_size, device=device)
+    if maps is None:
+        return None
+    facts = (catalog.labels, catalog.ids, catalog.class_names)
+    return make_attention(maps, rows[chosen], *facts, lambda row: cache.pictures([row])[0])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""evaluate SUITE_FILE METHOD DATASET BITS SEED: from codes to numbers, curves and a gallery.
+"""evaluate SUITE_FILE METHOD DATASET BITS SEED: from codes to numbers, curves, a gallery and a map of the codes.
 
-reads  runs/<suite>/<run>/codes.safetensors, data/processed/DATASET, params.yaml: evaluate
+reads  runs/<suite>/<run>/{codes.safetensors,attention}, data/processed/DATASET, params.yaml: evaluate
 writes metrics.json (the headline numbers), scores.json (every score, with its interval), per_query.parquet,
-       curves/*.csv, gallery/; of a skipped run no numbers, but why
+       embedding.parquet (t-SNE of query codes), curves/*.csv, gallery/; of a skipped run no numbers, but why
 """
 
 import numpy as np
@@ -10,19 +10,19 @@ import pandas as pd
 from common import ROOT, Run, skipped, stage
 
 from hashrepro.errors import UserError
-from hashrepro.files import file_digest
 from hashrepro.images.processed import open_dataset
+from hashrepro.reporting.choosing import spread_over_classes
+from hashrepro.reporting.embedding import make_embedding
 from hashrepro.reporting.gallery import make_gallery
-from hashrepro.reporting.records import flat_metrics, write_evaluation
+from hashrepro.reporting.records import write_evaluation
 from hashrepro.retrieval.codes import random_codes, read_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows
 from hashrepro.retrieval.scores import conventions_of, evaluate_codes, first_hits
 from hashrepro.retrieval.uncertainty import METHOD, bootstrap_interval
 from hashrepro.seeds import stream
 from hashrepro.tracking import Tracking
-
-# what the tracking store gets beside what training has put there
-FILES = ("codes.safetensors", "encode.json", "scores.json", "per_query.parquet", "curves", "gallery")
+from hashrepro.tracking.delivery import deliver
+from hashrepro.tracking.runs import adopt
 
 # what is scored: (selected, database) -> (query codes, database codes)
 PAIRS = {
@@ -41,6 +41,7 @@ def main(*arguments: str) -> None:
         print(f"{run.key} is skipped: {reason}")
         write_evaluation(run.folder, {}, {"skipped": reason}, {}, None)
         return
+    tracking = Tracking(ROOT, run.settings.suite.name)
     settings = run.settings.evaluate
     catalog, cache = open_dataset(ROOT, run.dataset)
     codes, header = read_codes(run.folder / "codes.safetensors")
@@ -97,7 +98,7 @@ def main(*arguments: str) -> None:
 
     gallery = None
     if settings.gallery_queries:
-        chosen = gallery_queries(query_labels, settings.gallery_queries)
+        chosen = spread_over_classes(query_labels, settings.gallery_queries)
         searched = searched_rows(codes["learned"], uncoded)
         learned = codes["learned"][searched]
         hits, distances = first_hits(codes["query"], learned, chosen, settings.gallery_hits)
@@ -111,6 +112,14 @@ def main(*arguments: str) -> None:
             lambda row: cache.pictures([row])[0],
             tile_size=min(cache.size, 96),
         )
+    embedding = make_embedding(
+        codes["query"],
+        query_labels,
+        query_rows,
+        catalog.class_names,
+        settings.map_points,
+        stream(0, "embedding"),  # the same images for all runs on a data set
+    )
     about = {
         "conventions": {
             **{name: rule.describe() for name, rule in conventions_of(reference, settings.map_at).items()},
@@ -124,24 +133,9 @@ def main(*arguments: str) -> None:
         "dataset_title": catalog.facts["title"],
         "data_facts": catalog.facts,
     }
-    write_evaluation(run.folder, scores, about, curves, gallery, per_query)
+    write_evaluation(run.folder, scores, about, curves, gallery, per_query, embedding)
 
-    tracking = Tracking(ROOT, run.settings.suite.name)
-    model = file_digest(run.folder / "model.safetensors")
-    if run_id := tracking.find({"hashrepro.run": run.key, "hashrepro.model": model}):
-        tracking.log_scores(run_id, flat_metrics(scores))
-        tracking.log_files(run_id, "", *(run.folder / name for name in FILES))
-        tracking.tag(run_id, evaluated="yes")
-
-
-def gallery_queries(labels: np.ndarray, count: int) -> np.ndarray:
-    """`count` query positions that show as many classes as there can be: the first of each class, then the second."""
-    first_label = labels.argmax(1)
-    rank = np.empty(len(labels), dtype=np.int64)
-    for label in np.unique(first_label):
-        of_label = np.flatnonzero(first_label == label)
-        rank[of_label] = np.arange(len(of_label))
-    return np.sort(np.lexsort((first_label, rank))[:count])
+    deliver(run.key, tracking.suite, lambda: adopt(tracking, run.folder))
 
 
 if __name__ == "__main__":

@@ -79,6 +79,13 @@ def machine_facts(device: torch.device) -> dict:
     }
 
 
+def gpu_memory(device: torch.device) -> dict[str, float]:
+    """The most memory of its GPU that this process has had, in MiB; nothing without a GPU."""
+    if device.type != "cuda":
+        return {}
+    return {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20}
+
+
 def _cpu_name() -> str:
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -1,28 +1,34 @@
 """report SUITE_FILE [--from-mlflow] [--out DIR]: tables, figures, galleries and the page of a suite.
 
 reads  runs/<suite>/*/ of the suite's grid; with --from-mlflow the same runs from the tracking store alone
-writes reports/: index.html, results.{md,csv,tex}, comparisons.{md,csv,tex}, scores.csv, figures/, plots/
+       data/published/: what the papers and their authors report
+writes reports/: index.html, {results,comparisons,side_by_side,cost}.{md,csv,tex}, paper_table.{md,tex}, scores.csv,
+       figures/, plots/
 """
 
 import argparse
+import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 from common import ROOT, Run, params_digest, stage
 from tqdm import tqdm
 
 from hashrepro.errors import UserError
 from hashrepro.files import read_json
 from hashrepro.reporting.legend import untrained
-from hashrepro.reporting.page import write_report
-from hashrepro.reporting.published import read_published
+from hashrepro.reporting.parts import part_rows
+from hashrepro.reporting.published import Published, read_folder
 from hashrepro.reporting.records import Grid, RunRecord, load_record
-from hashrepro.settings import Settings, load_settings
+from hashrepro.reporting.report import write_report
+from hashrepro.reporting.view import page_names
+from hashrepro.settings import Settings, load_settings, suite_file
 from hashrepro.tracking import Tracking
 
-FILES = ("scores.json", "per_query.parquet", "train.json", "encode.json", "history.csv", "curves", "gallery")
+FILES = ("scores.json", "per_query.parquet", "embedding.parquet", "train.json", "encode.json", "history.csv")
+FILES += ("curves", "gallery", "attention")
 
 
 @dataclass
@@ -79,23 +85,67 @@ def findings_from_store(settings: Settings) -> Findings:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / settings.suite.name / key
             folder.mkdir(parents=True)
-            for name in FILES:
-                tracking.download(tracked.info.run_id, name, folder)
+            tracking.download(tracked, FILES, folder)
             if record := findings.add(folder.parent, key):
                 record.scores = nested(tracked.data.metrics, record.scores)
     return findings
 
 
-def published_figures(settings: Settings) -> pd.DataFrame:
-    """The figures of data/published/ on the data sets of the grid."""
+def published_figures(settings: Settings) -> Published:
+    """What data/published/ has on the data sets of params.yaml: a paper's table may have more of them than the grid."""
     names = settings.report.published
-    datasets = {label: name for name in settings.grid.datasets for label in names.get(name, [])}
-    return pd.concat(
-        [
-            read_published(ROOT / "data" / "published" / f"{name}.csv", datasets)
-            for name in ("semicon", "schn")
-        ]
-    )
+    first = [
+        name for name in names if name not in settings.grid.datasets
+    ]  # of two with one label the grid's stays
+    datasets = {label: name for name in (*first, *settings.grid.datasets) for label in names.get(name, [])}
+    return read_folder(ROOT / "data" / "published", datasets, settings.report.band)
+
+
+def backbones(settings: Settings) -> dict[tuple[str, str], str]:
+    """(method, data set) -> backbone of the recipe, as params.yaml has it; cells without a recipe are missing."""
+    found = {}
+    for method in settings.grid.methods:
+        changes = settings.overrides
+        if settings.suite.method:
+            changes = {**changes, **settings.variants[method].recipe}
+        for dataset, recipe in settings.train.get(settings.kind(method), {}).items():
+            found[method, dataset] = {**recipe, **changes}.get("backbone")
+    return {cell: backbone for cell, backbone in found.items() if backbone}
+
+
+def related(settings: Settings, find: Callable[[Settings], Findings]) -> dict:
+    """The reports that belong to this one, as "parts" and "whole" of the page's facts; addresses seen from the page."""
+
+    def suite(name: str) -> Settings:
+        return load_settings(ROOT, suite_file(ROOT, name))
+
+    def link(other: Settings) -> dict:
+        page = Path(os.path.relpath(ROOT / other.suite.reports, ROOT / settings.suite.reports)) / "index.html"
+        return {"title": other.suite.title or other.suite.name, "href": page.as_posix()}
+
+    def part(other: Settings) -> dict:
+        findings = find(other)
+        names = page_names(findings.records, grid := grid_of(other, findings), titles(other, findings))
+        return {**link(other), "bits": grid.bits, "rows": part_rows(findings.records, grid, names)}
+
+    above = settings.suite.name.rpartition("/")[0]
+    parts = [part(suite(name)) for name in settings.suite.parts]
+    return {"parts": parts, "whole": link(suite(above)) if above else None}
+
+
+def grid_of(settings: Settings, findings: Findings) -> Grid:
+    grid = settings.grid
+    lists = (tuple(getattr(grid, name)) for name in ("methods", "datasets", "bits", "seeds"))
+    return Grid(settings.suite.name, *lists, findings.skipped)
+
+
+def titles(settings: Settings, findings: Findings) -> dict[str, str]:
+    """The titles of methods that no run says: of skipped ones, and of those that were not run."""
+    said = {record.method for record in findings.records} | set(findings.titles)
+    silent = [
+        method for method in settings.grid.methods if method not in said
+    ]  # torch is imported for these alone
+    return findings.titles | {method: settings.method_title(method) for method in silent}
 
 
 def nested(metrics: dict[str, float], layout: dict) -> dict:
@@ -117,7 +167,8 @@ def main(*arguments: str) -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args(arguments)
     settings = load_settings(ROOT, options.file)
-    findings = findings_from_store(settings) if options.from_mlflow else findings_from_runs(settings)
+    find = findings_from_store if options.from_mlflow else findings_from_runs
+    findings = find(settings)
     records, skipped = findings.records, findings.skipped
     if not records and not skipped:
         raise UserError(
@@ -125,18 +176,17 @@ def main(*arguments: str) -> None:
             where="the tracking store" if options.from_mlflow else f"runs/{settings.suite.name}",
             mend="hashrepro repro",
         )
-    grid = Grid(
-        settings.suite.name,
-        tuple(settings.grid.methods),
-        tuple(settings.grid.datasets),
-        tuple(settings.grid.bits),
-        tuple(settings.grid.seeds),
-        skipped,
-    )
+    grid = grid_of(settings, findings)
     destination = ROOT / (options.out or settings.suite.reports)
     notes = [line.removeprefix("- ") for line in untrained(records)]
-    facts = {"notes": notes, "titles": findings.titles}
-    write_report(records, grid, destination, published_figures(settings), facts)
+    facts = {
+        "title": settings.suite.title,
+        "summary": settings.suite.summary,
+        "notes": notes,
+        "titles": titles(settings, findings),
+        **related(settings, find),
+    }
+    write_report(records, grid, destination, published_figures(settings), facts, backbones(settings))
     left_out = f", {len(skipped)} skipped" if skipped else ""
     print(f"{len(records)} of {len(grid.keys)} runs reported{left_out}: {destination / 'index.html'}")
 

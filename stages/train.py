@@ -7,22 +7,19 @@ writes runs/<suite>/<run>/: model.safetensors, learned.safetensors (database cod
 A run whose parts do not fit together is skipped. With machine.processes above 1, several processes train it together.
 """
 
-import json
-import resource
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pandas as pd
 import torch
 from common import ROOT, Run, params_digest, run_params, skip, stage
-from machine import code_digest, commit, exclusive, machine_facts, spread
+from machine import code_digest, commit, exclusive, gpu_memory, machine_facts, spread
+from recorded import recorded
 from safetensors.torch import save_file
 
 from hashrepro.devices import prepare
-from hashrepro.files import file_digest, value_digest, whole, write_json
+from hashrepro.files import remove_leftovers, value_digest, whole, write_json
 from hashrepro.images.processed import open_dataset
-from hashrepro.methods.base import load_method
 from hashrepro.methods.checkpoints import Checkpoints
 from hashrepro.methods.loop import Images, train
 from hashrepro.methods.parallel import first_process_first, joined
@@ -31,12 +28,17 @@ from hashrepro.retrieval.average_precision import mean_average_precisions, scan_
 from hashrepro.retrieval.codes import Codes, write_codes
 from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows
 from hashrepro.tracking import Tracking
+from hashrepro.tracking.delivery import Steps, deliver
+from hashrepro.tracking.runs import log_training, tags_of
+from hashrepro.tracking.store import answering
+
+FILES = ("model.safetensors", "learned.safetensors", "history.csv", "train.json")
 
 
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
-    if reason := load_method(run.method).incompatible(run.recipe, run.bits):
+    if reason := run.kind.incompatible(run.recipe, run.bits):
         skip(run, reason)
         return
     with exclusive(run.work):
@@ -47,7 +49,7 @@ def main(*arguments: str) -> None:
 
 
 def learn(run: Run, device: torch.device) -> None:
-    begun, kind, recipe = time.perf_counter(), load_method(run.method), run.recipe
+    kind, recipe = run.kind, run.recipe
     catalog, cache = open_dataset(ROOT, run.dataset)
     query_labels, database_labels = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]
     data = value_digest([catalog.digest, cache.header])
@@ -56,8 +58,12 @@ def learn(run: Run, device: torch.device) -> None:
     )
     with first_process_first():
         checkpoints = Checkpoints(run.work, fingerprint)
+        if recorded(run, checkpoints.finished):  # asked for once more: dvc repro --force
+            checkpoints.start_anew()
+        remove_leftovers(run.folder)
         method = kind(recipe, run.bits, torch.from_numpy(database_labels), run.seed, device)
-    record = Record.open(run, fingerprint, data, device) if rank() == 0 else None
+    ended = checkpoints.finished is not None
+    record = Record.open(run, fingerprint, data, device, ended) if rank() == 0 else None
 
     conventions = {"map": EXPECTED, "map_reference": convention(kind.REFERENCE, run.block.top_k)}
 
@@ -98,20 +104,21 @@ def learn(run: Run, device: torch.device) -> None:
     with whole(run.folder / "history.csv") as path:
         pd.DataFrame(seen.history).to_csv(path, index=False)
     record.about |= {
-        "method_title": method.TITLE,
+        "kind": run.settings.kind(run.method),
+        "method_title": run.settings.method_title(run.method),
         "paper": method.PAPER,
         "recipe": recipe.model_dump(mode="json"),
         "iterations": recipe.iterations,
         "best_iteration": seen.best["iteration"],
         "mlflow_run_id": record.run_id,
         "fingerprint": fingerprint,
-        "seconds": time.perf_counter() - begun,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        **checkpoints.spent(),
+        **gpu_memory(device),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(run.folder / "train.json", record.about)
+    checkpoints.finish(*(run.folder / name for name in FILES))
     record.close(run)
-    checkpoints.remove()
 
 
 @dataclass
@@ -121,10 +128,10 @@ class Record:
     tracking: Tracking
     run_id: str
     about: dict
-    logged: int  # the last iteration that the store has
+    steps: Steps
 
     @classmethod
-    def open(cls, run: Run, fingerprint: str, data: str, device: torch.device) -> "Record":
+    def open(cls, run: Run, fingerprint: str, data: str, device: torch.device, ended: bool) -> "Record":
         for warning in run.recipe.warnings():
             print(f"{run.key}: {warning}")
         tracking = Tracking(ROOT, run.settings.suite.name)
@@ -137,24 +144,20 @@ class Record:
             "data_digest": data,
             **machine_facts(device),
         }
-        tags = {
-            name: json.dumps(value) if isinstance(value, dict) else str(value)
-            for name, value in about.items()
-        }
-        run_id = tracking.start(run.key, fingerprint, tags, run_params(run))
-        tracking.log_data(run_id, run.dataset, data, {"dvc.path": f"data/processed/{run.dataset}"})
-        return cls(tracking, run_id, about, tracking.last_step(run_id, "loss"))
+        with answering(tracking.uri):
+            run_id = tracking.start(run.key, fingerprint, tags_of(about), run_params(run), ended=ended)
+            tracking.log_data(run_id, run.dataset, data, {"dvc.path": f"data/processed/{run.dataset}"})
+            return cls(tracking, run_id, about, Steps(tracking, run_id))
 
     def log(self, row: dict[str, float]) -> None:
-        if row["iteration"] > self.logged:
-            values = {name: value for name, value in row.items() if name != "iteration"}
-            self.tracking.log_step(self.run_id, row["iteration"], values)
+        self.steps.log(row["iteration"], {name: value for name, value in row.items() if name != "iteration"})
 
     def close(self, run: Run) -> None:
-        files = ("model.safetensors", "learned.safetensors", "history.csv", "train.json")
-        self.tracking.log_files(self.run_id, "", *(run.folder / name for name in files))
-        self.tracking.tag(self.run_id, trained="yes", model=file_digest(run.folder / "model.safetensors"))
-        self.tracking.end(self.run_id)
+        def send() -> None:
+            self.steps.send()
+            log_training(self.tracking, self.run_id, run.folder)
+
+        deliver(run.key, self.tracking.suite, send)
 
 
 if __name__ == "__main__":

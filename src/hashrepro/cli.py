@@ -6,11 +6,15 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hashrepro.errors import UserError
-from hashrepro.search.arguments import add_commands
+from hashrepro.running.command import add_commands as add_run
+from hashrepro.search.arguments import add_commands as add_search
+from hashrepro.settings import QUICKSTART, suite_file
+from hashrepro.tracking.arguments import add_commands as add_tracking
 
 if TYPE_CHECKING:
     from hashrepro.overview import Named
@@ -24,6 +28,12 @@ examples:
   hashrepro show                      print the table of results
   hashrepro report --from-mlflow      rebuild the report from the tracking store alone
   hashrepro check                     check params.yaml before anything runs
+  hashrepro plan semicon              say what a paper's tables cost, and what is missing
+  hashrepro run semicon --workers 4   build them, four stages at a time
+  hashrepro show semicon              print their table
+  hashrepro runs check semicon        find tracked runs that belong to no stage, and stages without a run
+  hashrepro register adsh-fashion-48-s0
+                                      put a run into MLflow's registry, as a model from images to codes
   hashrepro keys semicon              list every key of SEMICON's recipe
   hashrepro data list                 list the data sets, their sizes, terms and state on this machine
   hashrepro data check cub            say what of a data set is there, missing or wrong, file by file
@@ -58,14 +68,15 @@ def run(*command: str, root: Path) -> int:
 def repro(arguments: argparse.Namespace, root: Path) -> int:
     check(arguments, root)
     options = ["--force"] if arguments.force else []
+    if not arguments.targets and arguments.params != QUICKSTART:
+        arguments.targets = [str(Path(arguments.params).with_name("dvc.yaml"))]
     if arguments.workers > 1:
-        from hashrepro.scheduler import repro_in_parallel
+        from hashrepro.running.building import Where, build
         from hashrepro.settings import load_settings
 
-        threads = load_settings(root, arguments.params).machine.threads
-        if code := repro_in_parallel(
-            root, arguments.targets, arguments.workers, threads, force=arguments.force
-        ):
+        machine = load_settings(root, arguments.params).machine
+        where = Where(arguments.workers)
+        if code := build(root, arguments.targets, machine, where, force=arguments.force):
             return code
         options = []  # all that was to be forced has run: DVC only confirms that nothing is left to do
     # waiting for DVC's lock: a `dvc status` in another window must not fail a run that has just finished
@@ -84,9 +95,10 @@ def check(arguments: argparse.Namespace, root: Path) -> int:
     for dataset in settings.grid.datasets:
         settings.dataset(dataset)
     used = [(method, dataset) for method in settings.grid.methods for dataset in settings.grid.datasets]
-    there = [(method, dataset) for method, recipes in settings.train.items() for dataset in recipes]
+    own = settings.suite.method is None  # names in the grid are then those of recipes
+    there = [(m, dataset) for m, recipes in settings.train.items() if own for dataset in recipes]
     recipes = {pair: settings.recipe(*pair) for pair in dict.fromkeys([*used, *there])}
-    building = arguments.command == "repro"
+    building = arguments.command in ("repro", "run")
     for method, dataset in used if building else recipes:
         for warning in recipes[method, dataset].warnings():
             print(f"train.{method}.{dataset}: {warning}")
@@ -98,7 +110,7 @@ def check(arguments: argparse.Namespace, root: Path) -> int:
     runs = len(settings.grid.runs())
     left_out = len(skipped) * len(settings.grid.seeds)
     print(
-        f"params.yaml is in order: {runs} runs in the suite {settings.suite.name}"
+        f"{arguments.params} is in order: {runs} runs in the suite {settings.suite.name}"
         + (f", {left_out} of them to be skipped." if left_out else ".")
     )
     return 0
@@ -122,10 +134,29 @@ def misfits(settings: "Settings") -> dict[tuple[str, str, int], str]:
     grid = settings.grid
     cells = itertools.product(grid.methods, grid.datasets, grid.bits)
     reasons = {
-        (method, dataset, bits): load_method(method).incompatible(settings.recipe(method, dataset), bits)
+        (method, dataset, bits): load_method(settings.kind(method)).incompatible(
+            settings.recipe(method, dataset), bits
+        )
         for method, dataset, bits in cells
     }
     return {cell: reason for cell, reason in reasons.items() if reason}
+
+
+def plan(arguments: argparse.Namespace, root: Path) -> int:
+    from hashrepro.planning.plan import plan as print_plan  # DVC, torch
+
+    return print_plan(arguments, root)
+
+
+def checked(command: Callable[[argparse.Namespace, Path], int]) -> Callable[[argparse.Namespace, Path], int]:
+    """A command about the suite `arguments.grid`, after a check of all its values."""
+
+    def function(arguments: argparse.Namespace, root: Path) -> int:
+        arguments.params = suite_file(root, arguments.grid)
+        check(arguments, root)
+        return command(arguments, root)
+
+    return function
 
 
 def report(arguments: argparse.Namespace, root: Path) -> int:
@@ -137,9 +168,11 @@ def report(arguments: argparse.Namespace, root: Path) -> int:
 def show(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.settings import load_settings
 
-    folder = root / load_settings(root, arguments.params).suite.reports
+    settings = load_settings(root, arguments.params)
+    folder = root / settings.suite.reports
     if not (folder / "results.md").exists():
-        raise UserError("There are no results yet.", where=folder, mend="hashrepro repro")
+        mend = "hashrepro repro" if arguments.params == QUICKSTART else f"hashrepro run {settings.suite.name}"
+        raise UserError("There are no results yet.", where=folder, mend=mend)
     print((folder / "results.md").read_text(encoding="utf-8"))
     print(f"Pictures, curves and galleries: {folder / 'index.html'}")
     print("Compare runs: make ui   |   Change a value in params.yaml and run: make repro")
@@ -243,13 +276,16 @@ def deviations(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def ui(arguments: argparse.Namespace, root: Path) -> int:
-    from hashrepro.tracking import store_uri
+    from hashrepro.tracking.store import shown, store_uri
 
+    if (uri := store_uri(root)).startswith("http"):
+        print(f"The runs are on a server: {shown(uri)}")
+        return 0
     # the job executor starts a dozen processes that comparing runs has no use for
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     print(f"http://127.0.0.1:{arguments.port}/#/experiments  (Ctrl-C ends it)")
     return run(
-        "mlflow", "ui", "--backend-store-uri", store_uri(root), "--host", "127.0.0.1",
+        "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1",
         "--port", str(arguments.port), "--workers", "1", root=root,
     )  # fmt: skip
 
@@ -264,9 +300,9 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--params",
-        default="params.yaml",
-        metavar="FILE",
-        help="parameter file of the suite (default: %(default)s)",
+        default=QUICKSTART,
+        metavar="SUITE",
+        help="a suite: its name, for example semicon, or its parameter file (default: %(default)s)",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -289,17 +325,20 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="stages to run at a time; they share machine.threads (default: %(default)s)",
     )
-    command("show", show, "print the table of results and where to look next")
+    sub = command("show", show, "print the table of results and where to look next")
+    _add_suite(sub)
     sub = command("report", report, "write the report again from the runs that there are")
     sub.add_argument(
         "--from-mlflow", action="store_true", help="from the tracking store alone, not from runs/"
     )
     sub.add_argument("--out", metavar="DIR", help="folder to write to")
-    command(
+    _add_suite(sub)
+    sub = command(
         "check",
         check,
         "check every value of params.yaml, every reader's options and every recipe; say what will be skipped",
     )
+    _add_suite(sub)
     sub = command("keys", keys, "list every key of a method's recipe, with its default and meaning")
     sub.add_argument("method", help="for example semicon")
     command(
@@ -319,8 +358,27 @@ def parser() -> argparse.ArgumentParser:
     parts.add_parser("docs", help="write the tables of docs/datasets.md from what the readers declare")
     sub = command("ui", ui, "open the MLflow UI on 127.0.0.1")
     sub.add_argument("--port", type=int, default=5000, help="(default: %(default)s)")
-    add_commands(command)
+    sub = command(
+        "plan", plan, "say what a suite will run, its cost, disk and downloads, and what is missing"
+    )
+    sub.add_argument("--device", choices=("cuda", "cpu"), help="(default: what this machine has)")
+    _add_suite(sub)
+    add_run(lambda name, function, text: command(name, checked(function), text))
+    add_search(command)
+    add_tracking(command)
     return top
+
+
+def _add_suite(sub: argparse.ArgumentParser) -> None:
+    """The suite as a word of its own, as well as --params."""
+    # without a default here: argparse would let it overwrite what --params was given
+    sub.add_argument(
+        "params",
+        nargs="?",
+        default=argparse.SUPPRESS,
+        metavar="GRID",
+        help="name of a suite, for example semicon",
+    )
 
 
 def main(words: list[str] | None = None) -> int:
@@ -329,7 +387,9 @@ def main(words: list[str] | None = None) -> int:
     # what is started finds this interpreter's dvc, mlflow and python first, whether or not its environment is active
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
-        return arguments.function(arguments, repository())
+        root = repository()
+        arguments.params = suite_file(root, arguments.params)
+        return arguments.function(arguments, root)
     except UserError as error:
         print(f"hashrepro: {error}", file=sys.stderr)
         return 2

@@ -20,12 +20,16 @@ class Block(BaseModel):
 
 
 class Suite(Block):
-    """One grid of runs with its own results."""
+    """One grid of runs with its own results; a part of another suite has its name after that one's and a slash."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)?$")
     root: str
     file: str
     reports: str
+    title: str | None = None  # of its report
+    summary: str | None = None  # the report's first lines
+    parts: list[str] = []  # names of suites that are built with this one, below its folder
+    method: str | None = None  # all of the grid's methods are variants of this one
 
 
 class Grid(Block):
@@ -45,6 +49,13 @@ class Grid(Block):
             for bits in self.bits
             for seed in self.seeds
         ]
+
+
+class Variant(Block):
+    """A method with some values of its recipe changed, under a name of its own: a row of an ablation."""
+
+    title: str  # in tables, after the method's
+    recipe: dict[str, Any]  # laid over the method's recipe for the data set
 
 
 class Machine(Block):
@@ -101,6 +112,7 @@ class Dataset(Block):
 
 class Encoding(Block):
     untrained_database: PositiveInt | None = None
+    attention_images: int = Field(6, ge=0)
 
 
 class Evaluation(Block):
@@ -112,9 +124,11 @@ class Evaluation(Block):
     resamples: PositiveInt = 10_000
     gallery_queries: int = Field(ge=0)
     gallery_hits: PositiveInt = 10
+    map_points: int = Field(1000, ge=0)
 
 
 class Report(Block):
+    band: float = Field(2.0, gt=0)
     published: dict[str, list[str]] = {}
 
 
@@ -123,6 +137,8 @@ class Settings(Block):
 
     suite: Suite
     grid: Grid
+    overrides: dict[str, Any] = {}  # laid over every recipe of the grid
+    variants: dict[Annotated[str, Field(pattern=r"^\w+$")], Variant] = {}
     machine: Machine
     templates: dict[str, Any] = {}  # YAML blocks for others to merge
     datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
@@ -159,28 +175,73 @@ class Settings(Block):
         named = [root / Path(place).expanduser() for place in self.machine.archives]
         return [*named, *(folder for folder in others if folder.is_dir())]
 
+    def kind(self, method: str) -> str:
+        """The method that a name in the grid stands for: itself, or the one that it is a variant of.
+
+        Raises:
+            UserError: the suite is one of variants, and has none of that name.
+        """
+        if self.suite.method is None:
+            return method
+        if method not in self.variants:
+            raise UserError(
+                f"There is no variant called {method!r}.{_suggestion(method, self.variants)}",
+                where=f"{self.suite.file}: variants",
+                mend=f"add a block variants.{method}, or use one of {', '.join(self.variants)}",
+            )
+        return self.suite.method
+
+    def method_title(self, method: str) -> str:
+        """A method's title in tables, or that of a variant. UserError: as `kind`."""
+        from hashrepro.methods.base import load_method  # torch and timm: stages without a recipe do without
+
+        title = load_method(self.kind(method)).TITLE
+        return f"{title} {self.variants[method].title}" if self.suite.method else title
+
     def recipe(self, method: str, dataset: str) -> "Recipe":
-        """The checked recipe of a method on a data set.
+        """The checked recipe of a method on a data set, with what the suite and the variant change in it.
 
         Raises:
             UserError: no such method, no such recipe, or a key or value that the method does not take.
         """
-        from hashrepro.methods.base import load_method  # torch and timm: stages without a recipe do without
+        from hashrepro.methods.base import load_method
 
-        kind, where = load_method(method), f"train.{method}.{dataset}"
-        values = self.train.get(method, {}).get(dataset)
+        name = self.kind(method)
+        kind, where = load_method(name), f"train.{name}.{dataset}"
+        values = self.train.get(name, {}).get(dataset)
         if values is None:
             raise UserError(
-                f"There is no recipe for {method} on {dataset}.",
+                f"There is no recipe for {name} on {dataset}.",
                 where=f"params.yaml: {where}",
-                mend=f"add a block {where}; the other data sets of {method} show its keys",
+                mend=f"add a block {where}; the other data sets of {name} show its keys",
             )
+        changes = {"overrides": self.overrides}
+        if self.suite.method:
+            changes[f"variants.{method}.recipe"] = self.variants[method].recipe
+        for block, changed in changes.items():
+            _check_keys(kind.Recipe, changed, f"{self.suite.file}: {block}")
+            values = {**values, **changed}
         return check(kind.Recipe, values, where)
 
     def run_params(self, method: str, dataset: str, bits: int, seed: int) -> dict:
         """All that a user chose for a run: which it is, and its recipe. UserError: as `recipe`."""
         identity = {"method": method, "dataset": dataset, "bits": bits, "seed": seed}
         return {**identity, **self.recipe(method, dataset).model_dump(mode="json")}
+
+
+def _check_keys(model: type[BaseModel], values: dict[str, Any], where: str) -> None:
+    """See to it that a recipe's changes name keys that it has: laid over a recipe, they would be looked for there.
+
+    Raises:
+        UserError: a key is unknown.
+    """
+    known = list(model.model_fields)
+    if unknown := [key for key in values if key not in known]:
+        raise UserError(
+            f"Unknown key {unknown[0]!r}.{_suggestion(unknown[0], known)}",
+            where=where,
+            mend=f"remove it, or use one of: {', '.join(sorted(known))}",
+        )
 
 
 def _suggestion(word: str, known) -> str:
@@ -274,14 +335,52 @@ def plain(value: Any) -> Any:
     return value
 
 
-def load_settings(root: Path, file: str = "params.yaml") -> Settings:
-    """params.yaml of the repository at `root`, with the suite's own `file` (suite and grid) laid over it.
+QUICKSTART = "params.yaml"
+OWN = ("suite", "grid", "overrides", "variants")  # what a suite has for itself
+
+
+def suite_files(root: Path) -> dict[str, str]:
+    """The suites of the repository at `root`, in a fixed order: name -> parameter file, seen from there."""
+    folder = root / "papers"
+    files = sorted(path.relative_to(folder).parent.as_posix() for path in folder.rglob("params.yaml"))
+    return {"quickstart": QUICKSTART} | {name: f"papers/{name}/params.yaml" for name in files}
+
+
+def suite_file(root: Path, grid: str) -> str:
+    """The parameter file of a suite, seen from the repository at `root`.
+
+    Args:
+        grid: the suite's name ("quickstart", "semicon", "schn/ablations"), its parameter file or the file's folder.
+
+    Raises:
+        UserError: there is no such suite; the suites that there are.
+    """
+    names = suite_files(root)
+    if grid in names:
+        return names[grid]
+    path = Path(grid) if Path(grid).is_absolute() else root / grid
+    path = path if path.suffix == ".yaml" else path / "params.yaml"
+    path = path.with_name("params.yaml") if path.name == "dvc.yaml" else path
+    if path.is_file() and path.resolve().is_relative_to(root.resolve()):
+        return path.resolve().relative_to(root.resolve()).as_posix()
+    raise UserError(
+        f"There is no suite called {grid!r}.{_suggestion(grid, names)}",
+        where=root / "papers",
+        mend=f"use one of: {', '.join(names)}",
+    )
+
+
+def load_settings(root: Path, file: str = QUICKSTART) -> Settings:
+    """params.yaml of the repository at `root`, with a suite's own `file` laid over it.
+
+    What belongs to a suite (its grid, its overrides) it has from its own file alone.
 
     Raises:
         UserError: a file is missing, is not YAML, or has a key or value that does not fit.
     """
-    lines = read_yaml(root / "params.yaml")
-    if file != "params.yaml":
-        lines = {**lines, **read_yaml(root / file)}
+    lines = read_yaml(root / QUICKSTART)
+    if file != QUICKSTART:
+        shared = {key: value for key, value in lines.items() if key not in OWN}
+        lines = {**shared, **read_yaml(root / file)}
     values = plain(lines)
     return check(Settings, values, "", lines)

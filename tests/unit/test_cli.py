@@ -93,14 +93,14 @@ def test_check_still_reads_recipes_for_data_sets_to_come(edited, capsys):
 
 @pytest.fixture
 def started(clone, monkeypatch):
-    """What `repro` would start: ("scheduler", its keywords) or ("dvc", its words)."""
+    """What `repro` would start: ("build", its keywords) or ("dvc", its words)."""
     calls = []
 
-    def scheduler(root, targets, workers, threads, force):
-        calls.append(("scheduler", {"targets": targets, "workers": workers, "force": force}))
+    def build(root, targets, machine, where, force):
+        calls.append(("build", {"targets": targets, "workers": where.workers, "force": force}))
         return 0
 
-    monkeypatch.setattr("hashrepro.scheduler.repro_in_parallel", scheduler)
+    monkeypatch.setattr("hashrepro.running.building.build", build)
     monkeypatch.setattr("hashrepro.cli.run", lambda *words, root: calls.append(("dvc", words)) or 0)
     return calls
 
@@ -111,7 +111,7 @@ def test_repro_forces_in_one_place_only(started):
     started.clear()
     assert main(["repro", "--force", "--workers", "2", "report"]) == 0
     assert started == [
-        ("scheduler", {"targets": ["report"], "workers": 2, "force": True}),
+        ("build", {"targets": ["report"], "workers": 2, "force": True}),
         ("dvc", ("dvc", "--wait-for-lock", "repro", "report")),
     ]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hashrepro.errors import UserError
-from hashrepro.settings import load_settings
+from hashrepro.settings import load_settings, suite_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,3 +122,102 @@ def test_archives_are_looked_for_in_named_places_and_beside_other_blocks_of_the_
     named = [tmp_path / "downloads", Path("/elsewhere")]
     assert settings.archive_places(tmp_path, "nuswide10") == [*named, tmp_path / "data" / "raw" / "nuswide"]
     assert settings.archive_places(tmp_path, "cub") == named
+
+
+@pytest.fixture
+def suite(edited, tmp_path):
+    """A function: the settings of a suite of one's own, with some more lines in its file."""
+
+    def load(*lines: str, methods: str = "adsh"):
+        folder = tmp_path / "papers" / "mine"
+        folder.mkdir(parents=True, exist_ok=True)
+        about = (
+            "{name: mine, root: ../.., file: papers/mine/params.yaml, reports: reports/mine, method: METHOD}"
+        )
+        about = about.replace("METHOD", "adsh" if any("variants" in line for line in lines) else "null")
+        grid = f"{{methods: [{methods}], datasets: [cub], bits: [12], seeds: [0]}}"
+        (folder / "params.yaml").write_text("\n".join([f"suite: {about}", f"grid: {grid}", *lines]) + "\n")
+        return edited(file="papers/mine/params.yaml")
+
+    return load
+
+
+def test_a_suite_changes_every_recipe_of_its_own_and_no_other(suite, edited):
+    settings = suite("overrides: {backbone: alexnet, epochs: 7}")
+    recipe, root = settings.recipe("adsh", "cub"), edited().recipe("adsh", "cub")
+    assert recipe == root.model_copy(update={"backbone": "alexnet", "epochs": 7})
+    assert edited().overrides == {}
+
+
+def test_a_suite_does_not_take_over_the_quickstarts_overrides(suite, edited):
+    assert edited("overrides: {} ", "overrides: {epochs: 9} ").overrides == {"epochs": 9}
+    assert suite().overrides == {}
+
+
+def test_a_variant_is_its_method_with_its_own_changes_over_the_suites(suite):
+    changed = (
+        "variants: {quick: {title: (quick), recipe: {iterations: 2}}, same: {title: (same), recipe: {}}}"
+    )
+    settings = suite("overrides: {iterations: 3, epochs: 7}", changed, methods="quick, same")
+    quick, same = (settings.recipe(name, "cub") for name in ("quick", "same"))
+    assert (quick.iterations, quick.epochs, same.iterations, same.epochs) == (2, 7, 3, 7)
+    assert settings.kind("quick") == "adsh"
+    assert settings.method_title("quick") == "ADSH (quick)"
+    assert settings.run_params("quick", "cub", 12, 0)["method"] == "quick"
+
+
+@pytest.mark.parametrize(
+    ("lines", "methods", "message", "where"),
+    [
+        (["overrides: {epoch: 1}"], "adsh", "Unknown key 'epoch'. Did you mean 'epochs'?", "overrides"),
+        (["overrides: {epochs: 0}"], "adsh", "greater than 0; found 0", "train.adsh.cub.epochs"),
+        (
+            ["variants: {quick: {title: a, recipe: {epoch: 1}}}"],
+            "quick",
+            "Unknown key 'epoch'. Did you mean 'epochs'?",
+            "papers/mine/params.yaml: variants.quick.recipe",
+        ),
+        (
+            ["variants: {quick: {title: a, recipe: {}}}"],
+            "quik",
+            "There is no variant called 'quik'. Did you mean 'quick'?",
+            "papers/mine/params.yaml: variants",
+        ),
+        (
+            ["variants: {quick: {titel: a, recipe: {}}}"],
+            "quick",
+            "Unknown key 'titel'",
+            "variants.quick.titel",
+        ),
+    ],
+)
+def test_a_faulty_change_of_a_recipe_is_named_where_it_stands(suite, lines, methods, message, where):
+    with pytest.raises(UserError) as error:
+        suite(*lines, methods=methods).recipe(methods, "cub")
+    assert message in error.value.what
+    assert where in str(error.value.where)
+
+
+@pytest.mark.parametrize(
+    ("grid", "file"),
+    [
+        ("quickstart", "params.yaml"),
+        ("params.yaml", "params.yaml"),
+        ("semicon", "papers/semicon/params.yaml"),
+        ("schn/ablations", "papers/schn/ablations/params.yaml"),
+        ("papers/schn", "papers/schn/params.yaml"),
+        ("papers/schn/dvc.yaml", "papers/schn/params.yaml"),
+        (str(ROOT / "papers/common/params.yaml"), "papers/common/params.yaml"),
+    ],
+)
+def test_a_suite_is_found_by_name_file_or_folder(grid, file):
+    assert suite_file(ROOT, grid) == file
+
+
+@pytest.mark.parametrize("grid", ["semicno", "papers", "/etc", "../params.yaml", "dvc.lock"])
+def test_what_is_no_suite_is_refused_with_those_that_there_are(grid):
+    with pytest.raises(UserError, match=f"There is no suite called '{grid}'") as error:
+        suite_file(ROOT, grid)
+    assert (
+        error.value.mend == "use one of: quickstart, common, schn, schn/ablations, semicon, semicon/ablations"
+    )

@@ -92,7 +92,7 @@ def of_run(run: TrainedRun, database: str, settings: Settings) -> Source:
     check_network(encoder, run)
     facts = {
         "run": run.folder.name,
-        "suite": run.folder.parent.name,
+        "suite": run.folder.parent.relative_to(run.root / "runs").as_posix(),
         "dataset": run.catalog.name,
         "catalog": run.catalog.digest,
         "model": encoder.about.model,

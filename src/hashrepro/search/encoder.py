@@ -72,7 +72,7 @@ class Encoder:
             trained = read_json(folder / "train.json")
             about = About(
                 folder.name,
-                trained["method"],
+                trained.get("kind", trained["method"]),
                 trained["recipe"],
                 trained["bits"],
                 classes,

@@ -90,7 +90,7 @@ class LanceStore:
     @classmethod
     def build(cls, folder: Path, codes: Codes, items: Items, facts: dict, threads: int) -> dict:
         # a name of its own: at a URI there may be the tables of other indexes, and of the one that is replaced
-        name = f"{facts['suite']}-{facts['run']}-{uuid.uuid4().hex}"
+        name = f"{facts['suite'].replace('/', '-')}-{facts['run']}-{uuid.uuid4().hex}"
         facts = {**facts, "table": name}
         database, schema = _connect(folder, facts), _schema(facts["bits"], facts)
         try:

@@ -28,19 +28,20 @@ def find_index(root: Path, suite: str, name: str | None) -> Path:
     Raises:
         UserError: there is none, or more than one to choose from; those that there are.
     """
-    there = sorted(path.parent for path in (root / "indexes").glob("*/[!.]*/index.json"))
+    places = root / "indexes"
+    there = sorted(path.parent for path in places.rglob("index.json") if not path.parent.name.startswith("."))
     if name is None:
         if len(there) == 1:
             return there[0]
         what = "Which index?" if there else "There is no index yet."
     else:
-        for folder in (Path(name), root / "indexes" / suite / name):
+        for folder in (Path(name), places / suite / name):
             if (folder / "index.json").exists():
                 return folder
         what = f"There is no index {name!r}."
-    names = ", ".join(path.name if path.parent.name == suite else str(path) for path in there)
+    names = ", ".join(path.name if path.parent == places / suite else str(path) for path in there)
     mend = f"name one of: {names}" if there else "make one: hashrepro index RUN"
-    raise UserError(what, where=root / "indexes", mend=mend)
+    raise UserError(what, where=places, mend=mend)
 
 
 def open_index(arguments: argparse.Namespace, root: Path) -> tuple[Index, Settings]:

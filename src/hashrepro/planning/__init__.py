@@ -1,0 +1,1 @@
+"""What a suite will cost before it has run: hours, disk, downloads, and what is missing."""
