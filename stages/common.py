@@ -5,6 +5,7 @@ pass them on, and the report says why.
 """
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from safetensors.numpy import save_file
 
 from hashrepro.errors import UserError
 from hashrepro.files import disk_trouble, value_digest, whole, write_json
+from hashrepro.processes import signal_at_parents_end
 from hashrepro.settings import Dataset, Settings, load_settings
 from hashrepro.tracking import Tracking
 
@@ -42,6 +44,11 @@ class Run:
     @property
     def identity(self) -> dict[str, str | int]:
         return {"method": self.method, "dataset": self.dataset, "bits": self.bits, "seed": self.seed}
+
+    def target(self, stage: str) -> str:
+        """DVC's name of one of the run's stages, seen from the repository."""
+        pipeline = Path(self.settings.suite.file).with_name("dvc.yaml").as_posix()
+        return f"{pipeline}:{stage}@{self.method}-{self.dataset}-{self.bits}-{self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -79,6 +86,8 @@ def stage(main: Callable[..., None]) -> Callable[[], None]:
     @functools.wraps(main)
     def command() -> None:
         name = Path(sys.argv[0]).name
+        # dvc, which may be killed: a rerun would write beside this process
+        signal_at_parents_end(signal.SIGTERM)
         try:
             main(*sys.argv[1:])
         except KeyboardInterrupt:
@@ -108,8 +117,11 @@ def write_marker(path: Path, reason: str) -> None:
         save_file({}, temporary, metadata={"skipped": reason})
 
 
-def skipped(path: Path) -> str | None:
+def skipped(path: Path, made_by: str) -> str | None:
     """Why the run that left this safetensors file was skipped; None if it was not.
+
+    Args:
+        made_by: DVC's name of the stage that writes it.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -121,7 +133,7 @@ def skipped(path: Path) -> str | None:
         raise UserError(
             f"This file is not there or is not whole ({error}).",
             where=path,
-            mend="run the stage before this one: dvc repro",
+            mend=f"run the stage before this one: dvc repro {made_by}",
         ) from None
 
 

@@ -30,7 +30,7 @@ from hashrepro.seeds import stream
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
     drop_checkpoint(run)
-    if reason := skipped(run.folder / "model.safetensors"):
+    if reason := skipped(run.folder / "model.safetensors", run.target("train")):
         print(f"{run.key} is skipped: {reason}")
         write_marker(run.folder / "codes.safetensors", reason)
         write_json(run.folder / "encode.json", {"skipped": reason})

@@ -37,7 +37,7 @@ PAIRS = {
 @stage
 def main(*arguments: str) -> None:
     run = Run.from_arguments(arguments)
-    if reason := skipped(run.folder / "codes.safetensors"):
+    if reason := skipped(run.folder / "codes.safetensors", run.target("encode")):
         print(f"{run.key} is skipped: {reason}")
         write_evaluation(run.folder, {}, {"skipped": reason}, {}, None)
         return
@@ -49,7 +49,7 @@ def main(*arguments: str) -> None:
         raise UserError(
             "The codes belong to another catalog than the data set has now.",
             where=run.folder / "codes.safetensors",
-            mend=f"dvc repro encode@{run.method}-{run.dataset}-{run.bits}-{run.seed}",
+            mend=f"dvc repro {run.target('encode')}",
         )
     query_rows, database_rows = catalog.query_rows, catalog.database_rows
     query_labels, database_labels = catalog.labels[query_rows], catalog.labels[database_rows]
@@ -77,7 +77,7 @@ def main(*arguments: str) -> None:
             **at,
             radius=settings.radius,
             reference=reference,
-            threads=run.settings.machine.threads,
+            threads=run.settings.machine.own_threads,
         )
         values = {name: value for name, value in scored.scores.items() if not np.isnan(value)}
         values["uncoded"] = float((~codes[base].coded).sum())  # counted even if they are not searched

@@ -50,6 +50,7 @@ def code_digest() -> str:
     source = ROOT / "src" / "hashrepro"
     packages = ("images", "methods", "networks", "retrieval")
     files = sorted(path for package in packages for path in (source / package).rglob("*.py"))
+    files += [source / "seeds.py", source / "datasets" / "catalog.py"]
     return value_digest({str(path.relative_to(source)): file_digest(path) for path in files})
 
 
@@ -77,13 +78,6 @@ def machine_facts(device: torch.device) -> dict:
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "dvc_stage": os.environ.get("DVC_STAGE", ""),
     }
-
-
-def gpu_memory(device: torch.device) -> dict[str, float]:
-    """The most memory of its GPU that this process has had, in MiB; nothing without a GPU."""
-    if device.type != "cuda":
-        return {}
-    return {"peak_gpu_memory_mb": torch.cuda.max_memory_allocated(device) / 2**20}
 
 
 def _cpu_name() -> str:

@@ -174,7 +174,7 @@ def main(*arguments: str) -> None:
         raise UserError(
             "There is no finished run to report.",
             where="the tracking store" if options.from_mlflow else f"runs/{settings.suite.name}",
-            mend="hashrepro repro",
+            mend=f"hashrepro run {settings.suite.name}",
         )
     grid = grid_of(settings, findings)
     destination = ROOT / (options.out or settings.suite.reports)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import pandas as pd
 import torch
 from common import ROOT, Run, params_digest, run_params, skip, stage
-from machine import code_digest, commit, exclusive, gpu_memory, machine_facts, spread
+from machine import code_digest, commit, exclusive, machine_facts, spread
 from recorded import recorded
 from safetensors.torch import save_file
 
@@ -53,9 +53,9 @@ def learn(run: Run, device: torch.device) -> None:
     catalog, cache = open_dataset(ROOT, run.dataset)
     query_labels, database_labels = catalog.labels[catalog.query_rows], catalog.labels[catalog.database_rows]
     data = value_digest([catalog.digest, cache.header])
-    fingerprint = value_digest(
-        {"params": params_digest(run), "data": data, "code": code_digest(), "torch": torch.__version__}
-    )
+    # top_k decides which iteration is best
+    numbers = {"params": params_digest(run), "top_k": run.block.top_k, "data": data}
+    fingerprint = value_digest({**numbers, "code": code_digest(), "torch": torch.__version__})
     with first_process_first():
         checkpoints = Checkpoints(run.work, fingerprint)
         if recorded(run, checkpoints.finished):  # asked for once more: dvc repro --force
@@ -113,7 +113,6 @@ def learn(run: Run, device: torch.device) -> None:
         "mlflow_run_id": record.run_id,
         "fingerprint": fingerprint,
         **checkpoints.spent(),
-        **gpu_memory(device),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(run.folder / "train.json", record.about)

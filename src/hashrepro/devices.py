@@ -39,8 +39,7 @@ def prepare(machine: Machine) -> torch.device:
         UserError: CUDA was asked for and is not there, or not for each process.
     """
     together = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    threads = int(os.environ.get("HASHREPRO_THREADS", machine.threads))
-    torch.set_num_threads(max(1, threads // together))
+    torch.set_num_threads(max(1, machine.own_threads // together))
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True

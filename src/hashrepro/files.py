@@ -1,15 +1,43 @@
 """Files that are either whole or absent, and their digests."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from hashrepro.errors import UserError
+
+_FULL = "free some space, then run the same command again"
+_SHUT = "let this user write there, then run the same command again"
+_DISK = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "allow larger files (ulimit -f), then run the same command again",
+    errno.EROFS: _SHUT,
+    errno.EACCES: _SHUT,
+}
+
+
+def disk_trouble(error: BaseException, path: os.PathLike | str | None = None) -> UserError | None:
+    """What to tell a user whose disk is full, or whose folder cannot be written; None if `error` is not of that kind.
+
+    Args:
+        error: an OSError, or safetensors' own, which has the number of the system's error in its text.
+        path: what is named in place of the file that the error names.
+    """
+    number = getattr(error, "errno", None)
+    if number is None and (found := re.search(r"\(os error (\d+)\)", str(error))):
+        number = int(found[1])
+    if number not in _DISK:
+        return None
+    where = path or getattr(error, "filename", None)
+    return UserError(f"The disk refuses: {os.strerror(number)}.", where=where, mend=_DISK[number])
 
 
 @contextlib.contextmanager
@@ -18,18 +46,36 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
 
     A reader therefore never sees a half-written file or folder under the final name. An existing folder at
     `path` is replaced.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         replace(temporary, path)
+    except Exception as error:
+        of_another = not str(getattr(error, "filename", None) or temporary).startswith(str(temporary))
+        if trouble := disk_trouble(error, None if of_another else path):
+            raise trouble from error
+        raise
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder; for one that nobody else writes into now."""
+    for pattern in (".*.part", ".*.old", ".tmp??????"):  # the last are safetensors' own
+        for leftover in folder.glob(pattern):
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def replace(made: Path, path: Path) -> None:

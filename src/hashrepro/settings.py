@@ -1,6 +1,7 @@
 """params.yaml as checked values: an unknown key or a wrong value is an error that names its line and its mend."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -67,6 +68,11 @@ class Machine(Block):
     archives: list[str] = []  # folders and files that are looked through before anything is downloaded
     processes: PositiveInt = 1  # that share one training, each on its own GPU
     checkpoint_minutes: float = Field(10, ge=0)  # a longer epoch ends with a checkpoint; 0: every epoch does
+
+    @property
+    def own_threads(self) -> int:
+        """CPU threads of this process: `threads`, or its share of them where stages run side by side."""
+        return int(os.environ.get("HASHREPRO_THREADS", self.threads))
 
 
 class Dataset(Block):
@@ -218,10 +224,12 @@ class Settings(Block):
         changes = {"overrides": self.overrides}
         if self.suite.method:
             changes[f"variants.{method}.recipe"] = self.variants[method].recipe
+        files = {}
         for block, changed in changes.items():
             _check_keys(kind.Recipe, changed, f"{self.suite.file}: {block}")
             values = {**values, **changed}
-        return check(kind.Recipe, values, where)
+            files |= dict.fromkeys(changed, f"{self.suite.file}: {block}, over {QUICKSTART}")
+        return check(kind.Recipe, values, where, files=files)
 
     def run_params(self, method: str, dataset: str, bits: int, seed: int) -> dict:
         """All that a user chose for a run: which it is, and its recipe. UserError: as `recipe`."""
@@ -249,8 +257,13 @@ def _suggestion(word: str, known) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
-def check(model: type[BaseModel], values: Any, prefix: str, lines=None) -> Any:
+def check(
+    model: type[BaseModel], values: Any, prefix: str, lines=None, files: dict[str, str] | None = None
+) -> Any:
     """`values` as an instance of `model`.
+
+    Args:
+        files: key at the top of `values` -> the file that it is from; others are from params.yaml.
 
     Raises:
         UserError: the first key or value that does not fit, with its full name, its line and what would fit.
@@ -262,7 +275,8 @@ def check(model: type[BaseModel], values: Any, prefix: str, lines=None) -> Any:
         first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         path = [str(part) for part in first["loc"]]
         key = ".".join([prefix, *path] if prefix else path)
-        where = f"params.yaml{_line(lines, first['loc'])}: {key}"
+        file = (files or {}).get(path[0] if path else "", QUICKSTART)
+        where = f"{file}{_line(lines, first['loc'])}: {key}"
         if first["type"] == "extra_forbidden":
             known = _fields_at(model, first["loc"][:-1])
             raise UserError(
@@ -373,7 +387,7 @@ def suite_file(root: Path, grid: str) -> str:
 def load_settings(root: Path, file: str = QUICKSTART) -> Settings:
     """params.yaml of the repository at `root`, with a suite's own `file` laid over it.
 
-    What belongs to a suite (its grid, its overrides) it has from its own file alone.
+    What belongs to a suite (its grid, its overrides) it has from its own file alone, and nothing else from there.
 
     Raises:
         UserError: a file is missing, is not YAML, or has a key or value that does not fit.
@@ -381,6 +395,14 @@ def load_settings(root: Path, file: str = QUICKSTART) -> Settings:
     lines = read_yaml(root / QUICKSTART)
     if file != QUICKSTART:
         shared = {key: value for key, value in lines.items() if key not in OWN}
-        lines = {**shared, **read_yaml(root / file)}
+        own = read_yaml(root / file)
+        if strange := [key for key in own if key not in OWN]:
+            raise UserError(
+                f"A suite cannot have a block {strange[0]!r} of its own: DVC follows that of {QUICKSTART} alone."
+                f"{_suggestion(strange[0], OWN)}",
+                where=f"{file}{_line(own, (strange[0],))}: {strange[0]}",
+                mend=f"remove it, or use one of: {', '.join(OWN)}; recipe values go into overrides",
+            )
+        lines = {**shared, **own}
     values = plain(lines)
-    return check(Settings, values, "", lines)
+    return check(Settings, values, "", lines, dict.fromkeys(OWN, file))

@@ -35,7 +35,9 @@ def distance(value: Tensor, expected: Tensor) -> float:
     return float((value - expected).detach().norm() / expected.detach().norm())
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    "memory_format", [torch.channels_last, pytest.param(torch.contiguous_format, marks=pytest.mark.slow)]
+)
 def test_outputs_gradients_and_statistics_of_a_training_step(networks, memory_format):
     ours, plain = networks
     ours.to(memory_format=memory_format)

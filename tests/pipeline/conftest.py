@@ -1,6 +1,7 @@
 """A clone of the repository with a grid small enough to run, built once for all tests of this folder."""
 
 import pytest
+from fault_space import Warm
 from warm_stages import WarmStages
 from workspaces import Workspace, copy_sources, shrink, write_birds
 
@@ -32,8 +33,17 @@ def fresh(tmp_path_factory, warm_stages):
 
 
 @pytest.fixture(scope="session")
-def built(fresh) -> Workspace:
-    """The small grid, built by two workers."""
+def warm(tmp_path_factory):
+    """What runs DVC and its stages in processes whose libraries are there already."""
+    made = Warm(tmp_path_factory.mktemp("commands"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def built(fresh, warm) -> Workspace:
+    """The small grid: one run as a user has it built, by two workers, and the others from a warm start."""
     space = fresh("built")
-    space.log = space.run("hashrepro", "repro", "--workers", "2")
+    space.log = space.run("hashrepro", "repro", "evaluate@adsh-birds-12-0", "--workers", "2")
+    space.log += warm.dvc(space.root, "repro")
     return space

@@ -1,4 +1,5 @@
-"""kill_often FOLDER SEED: SIGKILL small trainings at random moments until they end; print as JSON what was seen.
+"""kill_often FOLDER SEED KILLS METHOD:WORKERS...: SIGKILL small trainings at random moments, each up to so often; print
+as JSON what was seen.
 
 A process of its own: it imports everything once and forks every attempt, so an attempt costs what it trains. Every
 attempt is killed a random time after a random number of new checkpoints, in the middle of whatever it does then.
@@ -21,7 +22,6 @@ from hashrepro.images.transforms import TrainView
 
 SIZES = {"iterations": 3, "epochs": 2, "samples": 7}
 EPOCHS = 6
-MOST_KILLS = 8
 PATIENCE = 60  # seconds
 
 
@@ -76,13 +76,13 @@ def until_killed(
     return True, workers
 
 
-def torment(name: str, workers: int, folder: Path, cache: Path, rng: random.Random) -> dict:
+def torment(name: str, workers: int, folder: Path, cache: Path, rng: random.Random, most_kills: int) -> dict:
     """One training undisturbed, and the same one killed again and again."""
     begun = time.monotonic()
     os.waitpid(fork(name, cache, folder / "whole", folder / "expected", workers, SIZES), 0)
     epoch_seconds = (time.monotonic() - begun) / EPOCHS
     kills, seen = 0, set()
-    while kills < MOST_KILLS:
+    while kills < most_kills:
         pid = fork(name, cache, folder / "killed", folder / "found", workers, SIZES)
         killed, orphans = until_killed(pid, folder / "killed" / "checkpoint.safetensors", rng, epoch_seconds)
         if not killed:
@@ -110,19 +110,17 @@ def warm_up(cache: ImageCache) -> None:
     next(iter(train_batches(cache, DATABASE, 4, TrainView(cache.size), grey, grey, seed=0, path=())))
 
 
-def main(folder: Path, seed: int) -> None:
+def main(folder: Path, seed: int, kills: int, trainings: list[str]) -> None:
     write_cache(folder / "cache")
     warm_up(ImageCache.open(folder / "cache"))
     report = {}
-    for name in ("adsh", "schn_tomm"):
-        for workers in (0, 2):
-            key = f"{name}, {workers} workers"
-            (folder / key).mkdir()
-            report[key] = torment(
-                name, workers, folder / key, folder / "cache", random.Random(f"{seed} {key}")
-            )
+    for training in trainings:
+        name, workers = training.split(":")
+        (folder / training).mkdir()
+        rng = random.Random(f"{seed} {training}")
+        report[training] = torment(name, int(workers), folder / training, folder / "cache", rng, kills)
     print(json.dumps(report))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

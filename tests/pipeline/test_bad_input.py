@@ -10,15 +10,21 @@ def space(fresh):
     return fresh("wrong")
 
 
+def succeed(space, *words):
+    code, output = space.script(*words)
+    assert code == 0, output
+
+
 @pytest.fixture
 def wrong(space):
     """A function: what a command prints after a change to params.yaml; the change is undone afterwards."""
     before = (space.root / "params.yaml").read_text()
 
-    def run(*command, change=None):
+    def run(*command, change=None, **environment):
         if change:
             space.edit(change)
-        output = space.run(*command, ok=False)
+        code, output = space.script(*command, **environment)
+        assert code != 0
         assert "Traceback" not in output
         return output
 
@@ -30,7 +36,7 @@ def test_unknown_key(wrong):
     output = wrong("hashrepro", "check", change=lambda v: v["machine"].update(treads=2))
     assert "Unknown key 'treads'. Did you mean 'threads'?" in output
     assert "machine.treads" in output
-    output = wrong("python", "stages/fetch.py", "birds")
+    output = wrong("stages/fetch.py", "birds")
     assert "Unknown key 'treads'" in output
 
 
@@ -48,21 +54,19 @@ def test_unknown_option_of_a_reader(wrong):
 
 
 def test_missing_folder(wrong):
-    output = wrong(
-        "python", "stages/fetch.py", "birds", change=lambda v: v["datasets"]["birds"].update(folder="gone")
-    )
+    output = wrong("stages/fetch.py", "birds", change=lambda v: v["datasets"]["birds"].update(folder="gone"))
     assert "gone" in output
     assert "mend:" in output
 
 
 def test_stage_before_its_input(wrong):
-    output = wrong("python", "stages/train.py", "params.yaml", "adsh", "birds", "12", "0")
+    output = wrong("stages/train.py", "params.yaml", "adsh", "birds", "12", "0")
     assert "The data set 'birds' has not been preprocessed." in output
     assert "mend:  dvc repro data/dvc.yaml:preprocess@birds" in output
 
 
 def test_encoding_before_training(wrong):
-    output = wrong("python", "stages/encode.py", "params.yaml", "adsh", "birds", "12", "0")
+    output = wrong("stages/encode.py", "params.yaml", "adsh", "birds", "12", "0")
     assert "This file is not there or is not whole" in output
     assert "adsh-birds-12-s0/model.safetensors" in output
     assert "dvc repro" in output
@@ -72,8 +76,8 @@ def test_wrong_counts(wrong, space):
     def change(values):
         del values["datasets"]["birds"]["options"]["expect_classes"]
 
-    space.run("python", "stages/fetch.py", "birds")
-    output = wrong("python", "stages/preprocess.py", "birds", change=change)
+    succeed(space, "stages/fetch.py", "birds")
+    output = wrong("stages/preprocess.py", "birds", change=change)
     assert "3 classes found, 200 expected" in output
     assert "datasets.birds.options.expect_classes: 3" in output
     assert not (space.root / "data" / "processed" / "birds").exists()
@@ -91,8 +95,8 @@ def test_corrupt_images_are_all_named(wrong, space, request):
     request.addfinalizer(put_back)
     (folder / "001.Auk" / "0.jpg").write_bytes(b"no picture")
     (folder / "003.Crow" / "5.jpg").write_bytes(b"")
-    space.run("python", "stages/fetch.py", "birds")
-    output = wrong("python", "stages/preprocess.py", "birds")
+    succeed(space, "stages/fetch.py", "birds")
+    output = wrong("stages/preprocess.py", "birds")
     assert "2 of 18 images cannot be decoded" in output
     assert "001.Auk/0.jpg" in output
     assert "003.Crow/5.jpg" in output
@@ -101,21 +105,18 @@ def test_corrupt_images_are_all_named(wrong, space, request):
 
 
 def test_device_that_is_not_there(wrong, space):
-    space.run("python", "stages/fetch.py", "birds")
-    space.run("python", "stages/preprocess.py", "birds")
+    succeed(space, "stages/fetch.py", "birds")
+    succeed(space, "stages/preprocess.py", "birds")
     arguments = ("stages/train.py", "params.yaml", "adsh", "birds", "12", "0")
-    output = wrong("python", *arguments, change=lambda v: v["machine"].update(device="cuda:7"))
+    output = wrong(*arguments, change=lambda v: v["machine"].update(device="cuda:7"))
     assert "The device 'cuda:7' was asked for" in output
     assert "set machine.device to auto or cpu" in output
 
 
 def test_tracking_server_that_is_down(wrong, space):
-    space.run("python", "stages/fetch.py", "birds")
-    space.run("python", "stages/preprocess.py", "birds")
-    output = space.run(
-        *("python", "stages/train.py", "params.yaml", "adsh", "birds", "12", "0"),
-        ok=False,
-        MLFLOW_TRACKING_URI="http://127.0.0.1:9",
-    )
+    succeed(space, "stages/fetch.py", "birds")
+    succeed(space, "stages/preprocess.py", "birds")
+    arguments = ("stages/train.py", "params.yaml", "adsh", "birds", "12", "0")
+    output = wrong(*arguments, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert "The tracking store does not answer" in output
     assert "unset MLFLOW_TRACKING_URI" in output

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,29 +31,19 @@ linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks f
 
 def start(space, *command: str) -> subprocess.Popen:
     """A command of the workspace, left running in a session of its own."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW", "DVC"))}
-    return subprocess.Popen(
-        command,
-        cwd=space.root,
-        env={**clean, "PATH": path, "PYTHONPATH": str(space.root / "src")},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=space.root, env=space.environment(), start_new_session=True, **pipes)
 
 
-def run(space, *command: str) -> tuple[int, str]:
-    """Exit code and output of a command."""
-    process = start(space, *command)
-    output, _ = process.communicate(timeout=300)
+def script(space, *words: str) -> tuple[int, str]:
+    """Exit code and output of a stage's script or of `hashrepro`."""
+    code, output = space.script(*words)
     assert "Traceback" not in output, output
-    return process.returncode, output
+    return code, output
 
 
-def succeed(space, *command: str) -> str:
-    code, output = run(space, *command)
+def succeed(space, *words: str) -> str:
+    code, output = script(space, *words)
     assert code == 0, output
     return output
 
@@ -126,7 +115,7 @@ def set_block(space, name: str, block: dict) -> None:
 def fetch(space, name: str, block: dict) -> None:
     """Give the set its block, and run its first stage."""
     set_block(space, name, block)
-    succeed(space, "python", "stages/fetch.py", name)
+    succeed(space, "stages/fetch.py", name)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +127,7 @@ def prepared(space, folders):
         if name not in written:
             miniature = SETS[name](folders(name))
             fetch(space, name, miniature.block)
-            succeed(space, "python", "stages/preprocess.py", name)
+            succeed(space, "stages/preprocess.py", name)
             written[name] = miniature
         return written[name]
 
@@ -215,8 +204,8 @@ def test_archives_are_used_where_they_are(space, archived, name, parts):
     before = {path: (file_digest(path), path.stat().st_mtime_ns) for path in archives}
     # a folder to look into, and any others by their own names
     look_for_archives(space, archives[0].parent, *archives[1:])
-    succeed(space, "python", "stages/fetch.py", f"mini{name}")
-    succeed(space, "python", "stages/preprocess.py", f"mini{name}")
+    succeed(space, "stages/fetch.py", f"mini{name}")
+    succeed(space, "stages/preprocess.py", f"mini{name}")
     assert_prepared(space, f"mini{name}", written)
     raw, work = space.root / "data" / "raw" / f"mini{name}", space.root / "work"
     assert [path.name for path in raw.iterdir()] == ["inventory.json"]
@@ -232,7 +221,7 @@ def test_an_archive_with_another_byte_is_refused(space, archived):
     archive.write_bytes(content)
     look_for_archives(space, archive)
     shutil.rmtree(space.root / "data" / "raw" / "minicub", ignore_errors=True)
-    code, output = run(space, "python", "stages/fetch.py", "minicub")
+    code, output = script(space, "stages/fetch.py", "minicub")
     assert code == 2
     assert "CUB_200_2011.tgz is not the right file: sha256" in output
     assert str(archive) in output
@@ -253,14 +242,14 @@ def test_images_that_cannot_be_read_are_named_or_dropped(space, folders):
     written = write_cub(folders("torn"))
     bad = damage(written)
     fetch(space, "torn", written.block)
-    code, output = run(space, "python", "stages/preprocess.py", "torn")
+    code, output = script(space, "stages/preprocess.py", "torn")
     assert "3 of 18 images cannot be decoded" in output
     assert all(i in output for i in bad)
     assert code == 2
     assert not processed(space, "torn").exists()
 
     set_block(space, "torn", {**written.block, "unreadable": "drop"})
-    output = succeed(space, "python", "stages/preprocess.py", "torn")
+    output = succeed(space, "stages/preprocess.py", "torn")
     assert "dropped 1 queries and 2 database images" in output
     assert_prepared(space, "torn", written, without=bad)
     catalog, _ = opened(space, "torn")
@@ -318,15 +307,15 @@ def many(space, folders):
 
 @linux
 def test_two_at_once_refuse_and_a_killed_one_goes_on_where_it_was(space, many):
-    stage = ("python", "stages/preprocess.py", "many")
-    first = start(space, *stage)
+    stage = ("stages/preprocess.py", "many")
+    first = start(space, "python", *stage)
     try:
         wait_for(lambda: done(space, "many") or first.poll() is not None)
         first.send_signal(signal.SIGSTOP)
         count = done(space, "many")
         assert 0 < count < 264
 
-        code, output = run(space, *stage)
+        code, output = script(space, *stage)
         assert "Another process is preprocessing many." in output
         assert "wait for it to end, or stop it" in output
         assert code == 2
@@ -357,7 +346,7 @@ def test_validation_queries_are_of_the_database(space, folders):
     written = write_cub(folders("tuning"))
     database = set(written.labels) - written.queries
     fetch(space, "tuning", {**written.block, "validation": 4})
-    succeed(space, "python", "stages/preprocess.py", "tuning")
+    succeed(space, "stages/preprocess.py", "tuning")
     catalog, cache = opened(space, "tuning")
     assert set(catalog.ids) == database
     assert len(catalog.query_rows) == 4
@@ -367,7 +356,7 @@ def test_validation_queries_are_of_the_database(space, folders):
 
 def test_check_is_content_with_a_set_that_is_in_order(space, prepared):
     prepared("cub")
-    code, output = run(space, "hashrepro", "data", "check", "cub")
+    code, output = script(space, "hashrepro", "data", "check", "cub")
     assert code == 0, output
     assert "18 of 18 images can be opened" in output
     assert "the catalog is whole: 18 rows" in output
@@ -378,7 +367,7 @@ def test_check_names_what_is_missing_and_what_is_wrong(space, folders):
     written = write_cub(folders("holes"))
     empty, text, gone = damage(written)
     set_block(space, "holes", written.block)
-    code, output = run(space, "hashrepro", "data", "check", "holes")
+    code, output = script(space, "hashrepro", "data", "check", "holes")
     assert code == 1, output
     assert re.search(rf"^missing +{re.escape(str(written.images[gone]))}: ", output, re.MULTILINE)
     for name in (empty, text):
@@ -395,13 +384,13 @@ def test_dvc_makes_a_set_again_when_a_value_that_it_depends_on_changes(space, fo
     written = SETS["class_folders"](folders("mine"))
     set_block(space, "mine", written.block)
     target = "data/dvc.yaml:preprocess@mine"
-    assert executed(succeed(space, "dvc", "repro", target)) == {"fetch@mine", "preprocess@mine"}
+    assert executed(space.run("dvc", "repro", target)) == {"fetch@mine", "preprocess@mine"}
     assert_prepared(space, "mine", written)
     look_for_archives(space, space.root / "elsewhere")
     space.edit(lambda values: values["datasets"]["mine"].update(workers=3, top_k=7))
-    assert "up to date" in succeed(space, "dvc", "status", target)
+    assert "up to date" in space.run("dvc", "status", target)
 
     space.edit(lambda values: values["datasets"]["mine"]["options"].update(query_per_class=1))
-    assert executed(succeed(space, "dvc", "repro", target)) == {"preprocess@mine"}
+    assert executed(space.run("dvc", "repro", target)) == {"preprocess@mine"}
     catalog, _ = opened(space, "mine")
     assert (len(catalog.query_rows), len(catalog.database_rows)) == (3, 15)

@@ -5,18 +5,18 @@ pipelines are the papers' own.
 """
 
 import csv
-from functools import partial
 from pathlib import Path
 
 import pytest
-from fault_space import Warm
+from fault_space import Warm, wait_for
 from miniatures import PAPERS
 from ruamel.yaml import YAML
 from workspaces import ROOT, TINY, Workspace, copy_sources
 
 from hashrepro.settings import load_settings, suite_files
 
-pytestmark = pytest.mark.timeout(1500)  # whole grids, on a slow machine, too
+HOUR = 3600
+pytestmark = pytest.mark.timeout(HOUR)  # whole grids, on a slow machine, too
 SETS = [name for name in PAPERS if name != "nuswide10"]
 SAMPLED = {"unsampled": "drop"}  # SCHN leaves images without a code that it has not sampled
 
@@ -61,7 +61,14 @@ def space(tmp_path_factory):
 def dvc(space, tmp_path_factory):
     """A function: what `dvc` with some words prints."""
     warm = Warm(tmp_path_factory.mktemp("commands"))
-    yield partial(warm.dvc, space.root)
+
+    def run(*words: str) -> str:
+        command = warm.start(space.root, *words)
+        wait_for(lambda: command.ended, seconds=HOUR)
+        assert command.end() == 0, command.log[-5000:]
+        return command.log
+
+    yield run
     warm.close()
 
 
@@ -89,7 +96,7 @@ def check(space: Workspace, dvc, suite: str) -> None:
     """Build a paper's suite: its parts come with it, and are on its page; only pages of their own they lack."""
     settings = load_settings(space.root, suite_files(space.root)[suite])
     targets = [f"papers/{name}/dvc.yaml" for name in (suite, *settings.suite.parts)]
-    dvc("repro", targets[0])
+    dvc("--wait-for-lock", "repro", targets[0])
     page = (space.root / settings.suite.reports / "index.html").read_text()
     for part in settings.suite.parts:
         others = load_settings(space.root, suite_files(space.root)[part])
@@ -97,7 +104,7 @@ def check(space: Workspace, dvc, suite: str) -> None:
             key = "{}-{}-{}-s{}".format(method, *rest)
             assert (space.root / "runs" / part / key / "metrics.json").exists()
             assert others.method_title(method) in page
-    dvc("repro", *targets)
+    dvc("--wait-for-lock", "repro", *targets)
     for name in (suite, *settings.suite.parts):
         assert_complete(space.root, name)
     assert "up to date" in dvc("status", *targets)

@@ -6,8 +6,10 @@ at the start of every epoch, and Python's `random` is not used. So a checkpoint 
 
 import json
 import os
+import resource
 import shutil
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from hashrepro.files import whole
+from hashrepro.files import file_digest, read_json, remove_leftovers, whole, write_json
 
 
 def flatten_optimiser(name: str, optimiser: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list]:
@@ -62,6 +64,9 @@ def digest(tensors: dict[str, Tensor], text: str = "") -> int:
 class Checkpoints:
     """The checkpoint of one run in a scratch folder that belongs to one fingerprint.
 
+    The last one stays when the training has ended (`finish`), until what it wrote is known to be safe: DVC deletes the
+    outputs of a stage whose recording failed, on a full disk say, and runs the stage again, which then only writes.
+
     Args:
         folder: scratch folder; created. What another fingerprint left there is removed, and so is what a killed
             process left half-written.
@@ -71,19 +76,23 @@ class Checkpoints:
     def __init__(self, folder: Path, fingerprint: str):
         self.folder, self.fingerprint = Path(folder), fingerprint
         self.path = self.folder / "checkpoint.safetensors"
+        self._end = self.folder / "finished.json"
+        self._begun, self._before = time.perf_counter(), {}
         mark = self.folder / "fingerprint"
         if not mark.exists() or mark.read_text() != fingerprint:
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
-            with whole(mark) as temporary:
-                temporary.write_text(fingerprint)
-        for leftover in self.folder.glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+            self.start_anew()
+        remove_leftovers(self.folder)
+
+    def start_anew(self) -> None:
+        """Forget everything."""
+        self.remove()
+        with whole(self.folder / "fingerprint") as temporary:
+            temporary.write_text(self.fingerprint)
 
     def save(self, tensors: dict[str, Tensor], facts: dict) -> None:
         """Replace the checkpoint. The JSON travels in the tensor file's header, so that there is one rename."""
         tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-        text = json.dumps({**facts, "fingerprint": self.fingerprint})
+        text = json.dumps({**facts, "fingerprint": self.fingerprint, "spent": self.spent()})
         with whole(self.path) as temporary:
             save_file(tensors, temporary, metadata={"facts": text, "digest": str(digest(tensors, text))})
             with open(temporary, "rb") as file:  # the bytes reach the disk before the name does
@@ -110,7 +119,32 @@ class Checkpoints:
                 file=sys.stderr,
             )
             return None
-        return tensors, json.loads(header["facts"])
+        facts = json.loads(header["facts"])
+        self._before = facts.pop("spent")
+        return tensors, facts
+
+    def spent(self) -> dict[str, float]:
+        """What the training took so far: `seconds`, and the most memory that a process of it had, `peak_memory_mb`.
+
+        Processes that were killed count until their last checkpoint.
+        """
+        now = {
+            "seconds": time.perf_counter() - self._begun + self._before.get("seconds", 0.0),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            devices = range(torch.cuda.device_count())  # the current one need not be the one that is used
+            now["peak_gpu_memory_mb"] = max(map(torch.cuda.max_memory_allocated, devices)) / 2**20
+        return {**self._before, **{key: max(value, self._before.get(key, 0.0)) for key, value in now.items()}}
+
+    def finish(self, *written: Path) -> None:
+        """Note that the training has ended, and the MD5 of the files that it wrote."""
+        write_json(self._end, {path.name: file_digest(path, "md5") for path in written})
+
+    @property
+    def finished(self) -> dict[str, str] | None:
+        """Name and MD5 of every file that the training wrote as it ended; None: it has not ended."""
+        return read_json(self._end) if self._end.exists() else None
 
     def _damage(self, header: dict, tensors: dict[str, Tensor], like: dict[str, Tensor]) -> str | None:
         if header.get("digest") != str(digest(tensors, header.get("facts", ""))):
@@ -124,4 +158,4 @@ class Checkpoints:
         return None
 
     def remove(self) -> None:
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -56,7 +56,8 @@ def run_cost(root: Path, settings: Settings, rates: Rates, cell: tuple[str, str,
         evaluate=5 + 5 * query * database * SCORING,
         bytes=2 * (weights + packed),  # for DVC, and for MLflow
         device=rate.device,
-        measured=rate.measured,
+        measured=rate.measured
+        and settings.suite.method is None,  # of the whole method; a variant has less to do
     )
 
 

@@ -1,5 +1,6 @@
 """Ours beside what was published: one row a figure, with the gap and what can be said of it."""
 
+import re
 from collections.abc import Mapping
 
 import pandas as pd
@@ -103,7 +104,18 @@ def _difference(figure: dict, backbones: Mapping[tuple[str, str], str], about: d
     for name, things in {"queries": "queries", "database": "database images"}.items():
         if name in about and pd.notna(figure[name]) and about[name] != figure[name]:
             found.append(f"other data: {figure[name]:,.0f} {things}, ours {about[name]:,}")
+    ours = _ranks(about.get("conventions", {}).get("map_reference", ""))
+    if figure["convention"] == "reference" and ours and figure["ranks"] and ours != figure["ranks"]:
+        found.append(f"another cut of the ranking: {figure['ranks']} ranks, ours {ours}")
     return "; ".join(filter(None, found))
+
+
+def _ranks(described: str) -> str:
+    """How many ranks a mAP looks at by its `Convention.describe`: "all", a number, or "" where it does not say."""
+    if "over the full ranking" in described:  # without its last item, too
+        return "all"
+    cut = re.search(r"first (\d+) ranks", described)
+    return cut[1] if cut else ""
 
 
 def _row(cell: dict, theirs: dict, run: dict, published: Published) -> dict:

@@ -39,7 +39,8 @@ for (const link of document.querySelectorAll("[popover] a")) {
 const value = (cell) => {
   const text = cell.dataset.v ?? cell.textContent.trim();
   const number = parseFloat(text.replace("−", "-").replaceAll(",", ""));
-  return /^[-−+]?\d/.test(text) ? number : text.toLowerCase();
+  // a date or a digest that begins with digits is a word: 2026-11-22, 1d3bd8
+  return /^[-−+]?\d[\d,.]*(?![\w.:-])/.test(text) ? number : text.toLowerCase();
 };
 const compare = (a, b) => {
   if (typeof a === typeof b) return typeof a === "number" ? a - b : a.localeCompare(b);

@@ -12,7 +12,7 @@ from hashrepro.reporting.sources import TAKEN, Sources, read_words
 
 FILES = ("semicon.csv", "schn.csv")
 COLUMNS = ["paper", "dataset", "method", "bits", "map", "source", "verified"]
-RESOLVED = [*COLUMNS, "label", *TAKEN, "queries", "database", "difference"]
+RESOLVED = [*COLUMNS, "label", *TAKEN, "queries", "database", "ranks", "difference"]
 BAND_COLUMNS = ("dataset", "method", "bits", "selected", "low", "high", "note")
 TOLERANCE = 2.0  # points
 
@@ -23,8 +23,8 @@ class Published:
 
     `figures`: columns `RESOLVED`. `label` is the data set in the source's words, `ours` this project's name of the
     method (empty: it has none), `selected` and `convention` how the source counts, `queries` and `database` of its
-    protocol (NaN: not known), `difference` what keeps the figure from being compared (empty: nothing). A source whose
-    table nobody has read has a row with `map` NaN and `bits` 0.
+    protocol (NaN: not known), `ranks` how many its mAP looks at ("all" or a number), `difference` what keeps the figure
+    from being compared (empty: nothing). A source whose table nobody has read has a row with `map` NaN and `bits` 0.
     `bands`: where a reproduction should lie: (data set, method, bits, selected) -> (low, high), our names;
     `tolerance`: points around the figure where there is none.
     `curves` and `times`: of the authors' logs, as `hashrepro.reporting.logs` gives them.

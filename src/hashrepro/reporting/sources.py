@@ -11,7 +11,7 @@ from hashrepro.errors import UserError
 
 SOURCE_COLUMNS = ("paper", "dataset", "method", "title", "ours", "backbone", "selected", "convention")
 SOURCE_COLUMNS += ("comparable", "note")
-PROTOCOL_COLUMNS = ("dataset", "of", "queries", "database", "difference")
+PROTOCOL_COLUMNS = ("dataset", "of", "queries", "database", "difference", "ranks")
 TAKEN = ("title", "ours", "backbone", "selected", "convention", "note")
 
 
@@ -34,7 +34,8 @@ class Sources:
 
     A row of sources.csv holds for the figures of its `paper`, `dataset` (labels between semicolons; * for all) and
     `method` (* for all); of several that fit, the first. A row of protocols.csv says which label a data set's own
-    protocol has (`of`), how many `queries` and `database` images that has, and what else is different.
+    protocol has (`of`), how many `queries` and `database` images that has, what else is different, and how many `ranks`
+    its mAP looks at ("all", a number, or empty: not known).
     """
 
     folder: Path
@@ -56,7 +57,8 @@ class Sources:
     def resolved(self, figure: dict) -> dict:
         """A figure (`paper`, `label`, `method`, ...) with what is known of its source.
 
-        Adds `TAKEN`, `queries` and `database` (NaN: not known) and `difference`: why it cannot be compared, else "".
+        Adds `TAKEN`, `queries` and `database` (NaN: not known), `ranks`, and `difference`: why it cannot be compared,
+        else "".
 
         Raises:
             UserError: sources.csv has no row for it.
@@ -68,7 +70,11 @@ class Sources:
                 differences = [row["comparable"].removeprefix("yes"), protocol.get("difference", "")]
                 sizes = {name: float(protocol.get(name) or "nan") for name in ("queries", "database")}
                 taken = {name: row[name] for name in TAKEN}
-                return figure | taken | sizes | {"difference": "; ".join(filter(None, differences))}
+                rest = {
+                    "difference": "; ".join(filter(None, differences)),
+                    "ranks": protocol.get("ranks", ""),
+                }
+                return figure | taken | sizes | rest
         raise UserError(
             f"no row fits {figure['method']} on {figure['label']} of “{figure['paper']}”",
             where=self.folder / "sources.csv",

@@ -129,7 +129,7 @@ def _run(
             for stage in stages
         }
         ends = run_all(stages, jobs, engine)
-    return conclude(root, ends)
+    return conclude(root, ends, force)
 
 
 def _build_in_clones(
@@ -142,7 +142,8 @@ def _build_in_clones(
     while more := {need for stage in before for need in stages[stage]} - before:
         before |= more
     here = {stage: needs for stage, needs in stages.items() if stage in before}
-    if here and (code := run(here, replace(where, scheduler=None, engine="local").open(root, machine))):
+    alone = machine.model_copy(update={"processes": 1})  # nothing is trained here, so no GPUs are needed
+    if here and (code := run(here, replace(where, scheduler=None, engine="local").open(root, alone))):
         return code
     read = producers(root, away)
     if pushed := sorted({name for names in read.values() for name in names} - set(away)):
@@ -156,8 +157,11 @@ def _build_in_clones(
     return run(away, Clones(root, where.scheduler, visit, read))
 
 
-def conclude(root: Path, ends: Ends) -> int:
+def conclude(root: Path, ends: Ends, force: bool = False) -> int:
     """Print what failed and the summary; the exit code.
+
+    Args:
+        force: the stages were run whether or not they were stale, and again would all be.
 
     Raises:
         KeyboardInterrupt: it was what ended the run.
@@ -167,9 +171,8 @@ def conclude(root: Path, ends: Ends) -> int:
         print(f"\n{stage} failed; the end of {log_file(root, stage)}:\n{ends.stages[stage].log}")
     print(ends.summary())
     if failed or ends.interrupted:
-        print(
-            f"{'Failed: ' + ', '.join(failed) + '. ' if failed else ''}The same command goes on where it stopped."
-        )
+        again = "The same command without --force" if force else "The same command"
+        print(f"{'Failed: ' + ', '.join(failed) + '. ' if failed else ''}{again} goes on where it stopped.")
     if ends.interrupted:
         raise KeyboardInterrupt
     return int(bool(failed))

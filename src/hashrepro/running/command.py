@@ -22,7 +22,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "targets",
         nargs="*",
         metavar="TARGET",
-        help="stages of the suite, for example report, train@semicon-cub-12-0 or '*@semicon-cub-*' (default: all)",
+        help="stages of the suite, with all that they need: train@semicon-cub-12-0 or '*@semicon-cub-*'; report needs "
+        "the whole grid, `hashrepro report GRID` writes one of what there is (default: all)",
     )
     sub.add_argument(
         "-w",

@@ -92,6 +92,7 @@ class Dask:
             host="127.0.0.1",
             dashboard_address=None,
             memory_limit=0,  # it would measure the worker, not the stage below it
+            security=True,  # keys for this cluster alone: any user of the machine reaches its ports, and could run code
             local_directory=str(self.root / "work" / "dask"),
         )
         return self._ending.enter_context(cluster)

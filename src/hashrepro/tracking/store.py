@@ -4,9 +4,9 @@ import fcntl
 import os
 import re
 import shutil
-import socket
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -60,7 +60,7 @@ def reason(error: Exception) -> str:
         r"\[Errno -?\d+\] [\w ]+", detail
     ):  # of the names of all layers the last one says most
         line = f"{request} failed: {system[0]}"
-    return re.sub(r"//[^/@\s]+@", "//", line)
+    return re.sub(r"//[^/\s]+@", "//", line)  # a password may have an @
 
 
 @contextmanager
@@ -69,6 +69,8 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except failures() as error:
+        if getattr(error, "filename", None):  # of a file here, not of the store
+            raise
         raise UserError(
             f"The tracking store does not answer: {reason(error)}",
             where=shown(uri),
@@ -82,6 +84,22 @@ def _creation_lock(root: Path) -> Iterator[None]:
     with open(root / f".{STORE}.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _clone_id(root: Path) -> str:
+    """A name for the clone at `root`, drawn once: checkpoints are the clone's, whichever machine goes on with them."""
+    path = root / ".clone"
+    if not path.exists():
+        drawn = path.with_name(f".clone.{uuid.uuid4().hex}")
+        drawn.write_text(uuid.uuid4().hex)
+        try:
+            os.link(drawn, path)
+        except FileExistsError:  # another process was quicker
+            pass
+        except OSError:  # a file system without hard links
+            os.replace(drawn, path)
+        drawn.unlink(missing_ok=True)
+    return path.read_text()
 
 
 class Tracking:
@@ -99,8 +117,6 @@ class Tracking:
         from mlflow import MlflowClient, set_tracking_uri
 
         self.uri, self.suite, self.root = store_uri(root), suite, root
-        # a place is a clone on a machine: of two that share a store, each goes on with its own unfinished runs only
-        self.place = value_digest([socket.gethostname(), str(root.resolve())])[:16]
         own = self.uri.startswith("sqlite")
         with answering(self.uri), _creation_lock(root) if own else nullcontext():
             set_tracking_uri(self.uri)
@@ -114,6 +130,8 @@ class Tracking:
                 f"--experiment-id {experiment.experiment_id}",
             )
         self.experiment = experiment.experiment_id
+        # of two clones that share a store, each goes on with its own unfinished runs only
+        self.place = value_digest([_clone_id(root), str(root.resolve())])[:16]
 
     def _create(self, root: Path, own: bool):
         from mlflow.exceptions import MlflowException

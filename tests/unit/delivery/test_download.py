@@ -26,7 +26,9 @@ from hashrepro.files import write_json
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 OTHER = np.random.default_rng(1).bytes(300_000)
-MANNER = Manner(timeout=(1, 0.3), attempts=5, wait=0.001, progress=False)
+MANNER = Manner(timeout=(20, 20), attempts=5, wait=0.001, progress=False)
+# for servers that stall; a second, for a busy machine may not answer within less
+IMPATIENT = dataclasses.replace(MANNER, timeout=(20, 1))
 PIECES = dataclasses.replace(MANNER, split_from=50_000, piece=20_000)
 
 
@@ -87,7 +89,7 @@ def test_a_wrong_file_that_is_there_is_neither_used_nor_overwritten(site, archiv
 @pytest.mark.parametrize("how", ["cut", "stall"])
 def test_a_transfer_that_breaks_is_resumed_where_it_broke_off(site, archive, tmp_path, how):
     site.plans["/a.bin"] = [how, "cut", "whole"]
-    assert get(archive, tmp_path) == CONTENT
+    assert get(archive, tmp_path, IMPATIENT) == CONTENT
     (_, first), (_, second), (_, third) = site.requests
     assert first is None
     assert second == "bytes=150000-" or (how == "stall" and int(second[6:-1]) > 0)
@@ -282,9 +284,9 @@ def test_an_answer_that_will_not_change_is_left_for_the_next_mirror_at_once(site
 @pytest.mark.parametrize("how", [(503, {}), "stall"])
 def test_a_server_that_does_not_get_on_is_left_for_the_next_mirror(site, archive, tmp_path, how):
     site.plans["/a.bin"], site.files["/a.bin"] = [how], b"x" if how == "stall" else CONTENT
-    manner = dataclasses.replace(MANNER, timeout=(1, 0.1))
+    manner = dataclasses.replace(IMPATIENT, attempts=2)
     assert get(dataclasses.replace(archive, size=None), tmp_path, manner) == CONTENT
-    assert asked(site) == ["/a.bin"] * MANNER.attempts + ["/b.bin"]
+    assert asked(site) == ["/a.bin"] * 2 + ["/b.bin"]
 
 
 def test_an_address_where_nobody_listens_is_left_for_the_next_mirror(site, archive, tmp_path):
@@ -489,7 +491,8 @@ def test_no_trouble_with_a_piece_is_more_than_a_delay(site, archive, tmp_path, t
     site.plans["/a.bin"] = ["whole"] * 6 + [trouble] * (5 if lasting else 1) + ["whole"]
     if trouble not in UNNOTICED:
         archive = dataclasses.replace(archive, digest=None)
-    assert get(archive, tmp_path, PIECES) == CONTENT
+    manner = dataclasses.replace(PIECES, timeout=(20, 0.2)) if trouble == "stall" else PIECES
+    assert get(archive, tmp_path, manner) == CONTENT
     assert files(tmp_path) == ["set.bin"]
 
 
@@ -540,7 +543,7 @@ def test_no_thread_is_left_behind(site, archive, tmp_path):
 @given(data=st.data())
 def test_whatever_a_server_does_no_wrong_byte_gets_the_final_name(site, archive, data):
     manner = dataclasses.replace(
-        data.draw(st.sampled_from([MANNER, PIECES])), timeout=(1, 0.05), attempts=3, wait=1e-4
+        data.draw(st.sampled_from([MANNER, PIECES])), timeout=(20, 0.05), attempts=3, wait=1e-4
     )
     unknown = data.draw(st.booleans(), label="digest unknown")
     archive = dataclasses.replace(archive, digest=None) if unknown else archive
@@ -562,12 +565,12 @@ def test_whatever_a_server_does_no_wrong_byte_gets_the_final_name(site, archive,
                 with_error = True
             assert (Path(name) / "set.bin").exists() is not with_error
         site.plans = {}
-        assert get(archive, Path(name), manner) == CONTENT
+        assert get(archive, Path(name), dataclasses.replace(manner, timeout=(20, 20))) == CONTENT
         assert files(Path(name)) == ["set.bin"]
 
 
 def test_a_process_killed_at_any_moment_loses_no_byte_that_it_had(site, archive, tmp_path):
-    """Killed with SIGKILL while pieces arrive, five times; every run goes on from what the one before it had."""
+    """Killed with SIGKILL while pieces arrive, three times; every run goes on from what the one before it had."""
     large = np.random.default_rng(2).bytes(6_000_000)
     site.files["/a.bin"], site.pause = large, 0.005
     digest = f"sha256:{hashlib.sha256(large).hexdigest()}"
@@ -577,7 +580,7 @@ def test_a_process_killed_at_any_moment_loses_no_byte_that_it_had(site, archive,
         f"archive = Archive('set.bin', ('{site.url}/a.bin',), {len(large)}, '{digest}')\n"
         f"download(archive, Path('{tmp_path}'), Manner(split_from=1, piece=200_000, progress=False))"
     )
-    moments, final, had = np.random.default_rng().uniform(0.1e6, 1e6, 5), tmp_path / "set.bin", b""
+    moments, final, had = np.random.default_rng().uniform(0.1e6, 1e6, 3), tmp_path / "set.bin", b""
     for moment in moments:
         site.sent = 0
         process = subprocess.Popen([sys.executable, "-c", script])

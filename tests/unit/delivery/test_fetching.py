@@ -25,7 +25,10 @@ def packed():
     """The bytes of a tar.gz with FILES below set/, and of a plain file."""
     buffer = io.BytesIO()
     # an own gzip header: tarfile's has the second in it, and the same archive is packed more than once
-    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped, tarfile.open(fileobj=zipped, mode="w") as archive:
+    with (
+        gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as archive,
+    ):
         for name, content in FILES.items():
             info = tarfile.TarInfo(f"set/{name}")
             info.size = len(content)

@@ -523,8 +523,8 @@ def test_killed_at_random_moments(tmp_path, workers):
         assert process.returncode in (0, -signal.SIGKILL)
     if not (destination / "images.json").exists():
         subprocess.run(command, check=True)
-    assert kills >= 2
+    assert kills >= 1
     assert contents(destination) == contents(tmp_path / "expected")
     assert len(seen) >= workers
-    _, alive = psutil.wait_procs(seen, timeout=10)
+    _, alive = psutil.wait_procs(seen, timeout=60)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []

@@ -1,6 +1,11 @@
-"""parallel_worker FOLDER: train every method small, in double precision, in as many processes as torchrun starts."""
+"""parallel_worker FOLDER: train every method small, in double precision, in one process, and in two that share it.
 
+All are forks of this one, for its imports take longer than they do. Two are told what torchrun tells those it starts.
+"""
+
+import os
 import sys
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,7 +48,7 @@ def compute_in_double() -> None:
     Method.initial_codes = lambda self, n: initial_codes(self, n).double()
 
 
-def main(folder: Path) -> None:
+def train_all(folder: Path) -> None:
     compute_in_double()
     narrow_schn()
     with joined(torch.device("cpu")):
@@ -86,6 +91,29 @@ def main(folder: Path) -> None:
             learn(build("adsh", batch_size=1), cache, folder / "too many")
         except UserError as error:
             (here / "too many").write_text(str(error))
+
+
+def fork(folder: Path, environment: dict[str, str]) -> int:
+    if (pid := os.fork()) == 0:
+        os.environ.update(environment)
+        try:
+            train_all(folder)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    children = [fork(folder, {})]
+    children += [fork(folder, {**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    codes = [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(codes))
 
 
 if __name__ == "__main__":

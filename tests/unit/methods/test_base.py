@@ -1,17 +1,13 @@
 import pytest
 import torch
+from tiny_training import TINY
 
 from hashrepro.errors import UserError
 from hashrepro.methods.base import load_method, method_names
 
 NEEDED = {
-    "backbone": "lite0",
-    "weights": "none",
-    "iterations": 1,
-    "epochs": 1,
-    "samples": 1,
-    "batch_size": 1,
-    "learning_rate": 1.0,
+    key: TINY[key]
+    for key in ("backbone", "weights", "iterations", "epochs", "samples", "batch_size", "learning_rate")
 }
 
 

@@ -23,16 +23,10 @@ def folder(tmp_path_factory):
     write_cache(folder / "cache")
     paths = os.pathsep.join([str(WORKER.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for launcher in ([], torchrun):
-        done = subprocess.run(
-            [sys.executable, *launcher, WORKER, folder],
-            capture_output=True,
-            text=True,
-            env=environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, WORKER, folder], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -49,6 +49,16 @@ def test_a_milestone_that_never_takes_effect_is_said():
     assert kind.Recipe(**needed, iterations=50, milestones=[45]).warnings() == []
 
 
+def test_what_is_to_be_compiled_is_handed_to_the_compiler_and_keeps_its_names(make, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, *_, **__: compiled.append(module))
+    networks = {part: make("semicon", compile=part).network for part in ("none", "icon", "network")}
+    assert compiled == [*networks["icon"].icons(), networks["network"]]
+    names = [list(network.state_dict()) for network in networks.values()]
+    assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on a CPU"
 )
@@ -56,7 +66,7 @@ def test_a_compiled_channel_transformer_gives_the_same_map(make):
     """One of four, and without a gradient, for time."""
     plain, compiled = make("semicon"), make("semicon", compile="icon")
     assert list(compiled.network.state_dict()) == list(plain.network.state_dict())
-    map_ = torch.randn(2, 192, 2, 2)
+    map_ = torch.randn(2, 32, 2, 2)
     with torch.no_grad():
         expected = plain.network.icons()[0](map_)
         torch.testing.assert_close(compiled.network.icons()[0](map_), expected, rtol=1e-3, atol=1e-4)

@@ -22,6 +22,7 @@ FIGURE = {
     "note": "",
     "queries": float("nan"),
     "database": float("nan"),
+    "ranks": "",
     "difference": "",
 }
 

@@ -142,3 +142,11 @@ def test_a_grid_of_which_nothing_is_published_has_its_rows():
 def test_a_way_of_counting_that_nobody_knows_is_refused():
     with pytest.raises(UserError, match="guessed"):
         table([run(0.4)], figures({"selected": "guessed"}))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "verdict"), [("5000", "within band"), ("", "within band"), ("all", "orientation")]
+)
+def test_another_cut_of_the_ranking_is_for_orientation(ranks, verdict):
+    cut = {"conventions": {"map_reference": "mAP over the first 5000 ranks; ties in database file order"}}
+    assert verdict in verdicts([run(0.4, **cut)], {"ranks": ranks})

@@ -9,9 +9,9 @@ P,*,A (net),p,a,net,best_on_test,reference,yes,best
 P,*,*,p,,,best_on_test,reference,yes,
 Q,Cars;Planes,A,q,a,,best_on_test,reference,yes,unread
 """
-PROTOCOLS = """dataset,of,queries,database,difference
-Cars,Cars,10,200,
-Cars (own split),Cars,,,another split
+PROTOCOLS = """dataset,of,queries,database,difference,ranks
+Cars,Cars,10,200,,all
+Cars (own split),Cars,,,another split,
 """
 
 

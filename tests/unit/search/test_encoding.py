@@ -118,6 +118,7 @@ def test_workers_change_nothing(folder, paths, tmp_path):
     assert shards(tmp_path / "helped") == shards(tmp_path / "alone")
 
 
+@pytest.mark.slow  # the processes of the killed one, below, write some of its codes, too
 def test_two_processes_write_what_one_does(folder, paths, tmp_path):
     alone, _ = encode_folder(folder, paths, tmp_path / "alone", machine=MACHINE)
     codes, _ = encode_folder(folder, paths, tmp_path / "two", machine=MACHINE, processes=2)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,6 +49,7 @@ np.testing.assert_array_equal(compiled.precision_sum, plain.precision_sum)
 """
 
 
+@pytest.mark.slow  # it compiles everything once more
 def test_on_a_processor_without_wide_vectors_the_numbers_are_the_same():
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     command = [sys.executable, "-c", WITHOUT_AVX512]
