@@ -83,7 +83,7 @@ class Command:
 
     def end(self) -> int:
         """Wait until it has ended and nothing of it is left; its exit code, negative where a signal ended it."""
-        wait_for(lambda: self.ended)
+        wait_for(lambda: self.ended, 1000)  # a whole grid takes minutes on a slow machine
         wait_for(lambda: not processes(self.pid), 30)
         return int((self.folder / "code").read_text())
 

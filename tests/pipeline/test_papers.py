@@ -7,7 +7,9 @@ pipelines are the papers' own.
 import csv
 from pathlib import Path
 
+import networkx
 import pytest
+from dvc.repo import Repo
 from fault_space import Warm, wait_for
 from miniatures import PAPERS
 from ruamel.yaml import YAML
@@ -124,17 +126,17 @@ def test_all_tables_of_a_paper(space, dvc, suite):
     check(space, dvc, suite)
 
 
+@pytest.fixture(scope="module")
+def repo():
+    with Repo(str(ROOT)) as opened:
+        yield opened
+
+
 @pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # of a library of DVC's
 @pytest.mark.parametrize("suite", [name for name in suite_files(ROOT) if name != "quickstart"])
-def test_a_papers_pipeline_resolves(suite):
-    import networkx
-    from dvc.repo import Repo
-
-    file = f"papers/{suite}/dvc.yaml"
-    with Repo(str(ROOT)) as repo:
-        stages = repo.stage.collect(file)
-        runs = len(load_settings(ROOT, f"papers/{suite}/params.yaml").grid.runs())
-        assert len(stages) == 3 * runs + 1
-        (report,) = [stage for stage in stages if stage.name == "report"]
-        below = networkx.descendants(repo.index.graph, report)
-        assert set(stages) - {report} <= below
+def test_a_papers_pipeline_resolves(repo, suite):
+    stages = repo.stage.collect(f"papers/{suite}/dvc.yaml")
+    runs = len(load_settings(ROOT, f"papers/{suite}/params.yaml").grid.runs())
+    assert len(stages) == 3 * runs + 1
+    (report,) = [stage for stage in stages if stage.name == "report"]
+    assert set(stages) - {report} <= networkx.descendants(repo.index.graph, report)

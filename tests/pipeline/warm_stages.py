@@ -41,7 +41,9 @@ class WarmStages:
             request = [libraries, words, str(cwd), environment, output.name]
             self.server.stdin.write(json.dumps(request) + "\n")
             self.server.stdin.flush()
-            return int(self.server.stdout.readline()), output.read()
+            code = self.server.stdout.readline()
+            assert code, "the process that all commands are forked from has ended"
+            return int(code), output.read()
 
     def close(self) -> None:
         self.server.stdin.close()
