@@ -87,8 +87,11 @@ def compile_once() -> None:
         next(iter(train_batches(cache, rows, 2, TrainView(cache.size), grey, grey, seed=0, path=())))
 
 
-def copy_sources(destination: Path) -> None:
-    """The files that git tracks or would track, so that no leftover of this machine takes part but machine code."""
+def copy_sources(destination: Path, *, papers: bool = False) -> None:
+    """The files that git tracks or would track, so that no leftover of this machine takes part but machine code.
+
+    The papers' pipelines stay behind unless they are wanted: every command of DVC reads all that there are.
+    """
     compile_once()
     listed = subprocess.run(
         ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -97,6 +100,8 @@ def copy_sources(destination: Path) -> None:
     ).stdout.decode()
     compiled = [str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("__pycache__/*.nb[ci]")]
     for name in filter(None, [*listed.split("\0"), *compiled]):
+        if name.startswith("papers/") and not papers:
+            continue
         if (ROOT / name).is_file() and not name.endswith("dvc.lock"):
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, destination / name)  # numba goes by the time of the source
