@@ -47,8 +47,7 @@ class Run:
 
     def target(self, stage: str) -> str:
         """DVC's name of one of the run's stages, seen from the repository."""
-        pipeline = Path(self.settings.suite.file).with_name("dvc.yaml").as_posix()
-        return f"{pipeline}:{stage}@{self.method}-{self.dataset}-{self.bits}-{self.seed}"
+        return self.settings.suite.address(stage, tuple(self.identity.values()))
 
     @property
     def folder(self) -> Path:

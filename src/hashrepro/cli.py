@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from hashrepro.errors import UserError
 from hashrepro.running.command import add_commands as add_run
 from hashrepro.search.arguments import add_commands as add_search
-from hashrepro.settings import QUICKSTART, suite_file
+from hashrepro.settings import QUICKSTART, Settings, load_settings, pipeline_of, suite_file
 from hashrepro.tracking.arguments import add_commands as add_tracking
 
 if TYPE_CHECKING:
     from hashrepro.overview import Named
-    from hashrepro.settings import Settings
 
 EPILOGUE = """
 examples:
@@ -69,10 +68,9 @@ def repro(arguments: argparse.Namespace, root: Path) -> int:
     check(arguments, root)
     options = ["--force"] if arguments.force else []
     if not arguments.targets and arguments.params != QUICKSTART:
-        arguments.targets = [str(Path(arguments.params).with_name("dvc.yaml"))]
+        arguments.targets = [pipeline_of(arguments.params)]
     if arguments.workers > 1:
         from hashrepro.running.building import Where, build
-        from hashrepro.settings import load_settings
 
         machine = load_settings(root, arguments.params).machine
         where = Where(arguments.workers)
@@ -86,7 +84,6 @@ def repro(arguments: argparse.Namespace, root: Path) -> int:
 def check(arguments: argparse.Namespace, root: Path) -> int:
     """Check all values; print what is allowed but worth knowing, before a build only what concerns it."""
     from hashrepro.datasets.base import load_reader, parse_options
-    from hashrepro.settings import load_settings
 
     settings = load_settings(root, arguments.params)
     for name, block in settings.datasets.items():
@@ -116,7 +113,7 @@ def check(arguments: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def without_block(settings: "Settings") -> list[str]:
+def without_block(settings: Settings) -> list[str]:
     """The data sets that have recipes but no block, each with the data set that it may be a misspelling of."""
     names = sorted({dataset for recipes in settings.train.values() for dataset in recipes})
     close = {name: difflib.get_close_matches(name, settings.datasets, n=1) for name in names}
@@ -127,7 +124,7 @@ def without_block(settings: "Settings") -> list[str]:
     ]
 
 
-def misfits(settings: "Settings") -> dict[tuple[str, str, int], str]:
+def misfits(settings: Settings) -> dict[tuple[str, str, int], str]:
     """(method, data set, bits) -> why, of the cells of the grid whose parts do not fit together."""
     from hashrepro.methods.base import load_method
 
@@ -166,7 +163,6 @@ def report(arguments: argparse.Namespace, root: Path) -> int:
 
 
 def show(arguments: argparse.Namespace, root: Path) -> int:
-    from hashrepro.settings import load_settings
 
     settings = load_settings(root, arguments.params)
     folder = root / settings.suite.reports
@@ -179,7 +175,7 @@ def show(arguments: argparse.Namespace, root: Path) -> int:
     return 0
 
 
-def named_sets(settings: "Settings") -> list["Named"]:
+def named_sets(settings: Settings) -> list["Named"]:
     """(name, block, reader) of every data set in params.yaml."""
     from hashrepro.datasets.base import load_reader
 
@@ -193,7 +189,6 @@ def data(arguments: argparse.Namespace, root: Path) -> int:
 def data_list(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.delivery.checking import state
     from hashrepro.overview import listing
-    from hashrepro.settings import load_settings
 
     settings = load_settings(root, arguments.params)
     raw, processed = root / "data" / "raw", root / "data" / "processed"
@@ -214,7 +209,6 @@ def data_check(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.delivery.checking import Finding, check_archives, check_folder, check_processed, summary
     from hashrepro.delivery.fetching import INVENTORY, changed_since
     from hashrepro.seeds import stream
-    from hashrepro.settings import load_settings
 
     settings = load_settings(root, arguments.params)
     name = arguments.name
@@ -244,7 +238,6 @@ def data_check(arguments: argparse.Namespace, root: Path) -> int:
 def data_docs(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.files import whole
     from hashrepro.overview import fill, section
-    from hashrepro.settings import load_settings
 
     path = root / "docs" / "datasets.md"
     text = fill(path, section(named_sets(load_settings(root, arguments.params))))

@@ -32,6 +32,16 @@ class Suite(Block):
     parts: list[str] = []  # names of suites that are built with this one, below its folder
     method: str | None = None  # all of the grid's methods are variants of this one
 
+    @property
+    def pipeline(self) -> str:
+        """The suite's dvc.yaml, which lies beside its parameter file, seen from the repository."""
+        return pipeline_of(self.file)
+
+    def address(self, stage: str, run: tuple[str, str, int, int]) -> str:
+        """DVC's own name, seen from the repository, of a stage of one (method, data set, bits, seed)."""
+        place = "" if self.pipeline == "dvc.yaml" else f"{self.pipeline}:"
+        return f"{place}{stage}@{'-'.join(map(str, run))}"
+
 
 class Grid(Block):
     """Every method on every data set at every code length, for every seed."""
@@ -384,6 +394,11 @@ def suite_file(root: Path, grid: str) -> str:
     )
 
 
+def pipeline_of(file: str) -> str:
+    """The dvc.yaml beside a suite's parameter file, both seen from the repository."""
+    return Path(file).with_name("dvc.yaml").as_posix()
+
+
 def load_settings(root: Path, file: str = QUICKSTART) -> Settings:
     """params.yaml of the repository at `root`, with a suite's own `file` laid over it.
 
@@ -406,3 +421,9 @@ def load_settings(root: Path, file: str = QUICKSTART) -> Settings:
         lines = {**shared, **own}
     values = plain(lines)
     return check(Settings, values, "", lines, dict.fromkeys(OWN, file))
+
+
+def load_with_parts(root: Path, file: str = QUICKSTART) -> list[Settings]:
+    """The settings of a suite, then of those that are built with it. UserError: as `load_settings`, `suite_file`."""
+    settings = load_settings(root, file)
+    return [settings, *(load_settings(root, suite_file(root, part)) for part in settings.suite.parts)]

@@ -8,10 +8,9 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import urllib.request
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -24,7 +23,6 @@ from fault_space import (
     READY,
     STEPS,
     TRAIN,
-    Warm,
     bits,
     copy_space,
     keep_what_takes_time,
@@ -36,6 +34,7 @@ from fault_space import (
     tracked,
     wait_for,
 )
+from tracking_server import TrackingServer
 
 pytestmark = [
     pytest.mark.timeout(1200),  # whole processes, on a slow machine, too
@@ -45,13 +44,6 @@ pytestmark = [
 ]
 SCRIPT = ("stages/train.py", "params.yaml", "adsh", "birds", "12", "0")
 ONCE = [("FINISHED", list(range(1, ITERATIONS + 1)))]  # one tracked run, every step one time
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory):
-    server = Warm(tmp_path_factory.mktemp("commands"))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")
@@ -368,47 +360,9 @@ def test_processes_that_train_together_die_together(prepared, root):
 @pytest.fixture
 def server(tmp_path):
     """A tracking server: (its address, a function that starts it, a function that kills it)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        port,
-        "--workers",
-        "1",
-    ]
-    command += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--serve-artifacts"]
-    command += ["--artifacts-destination", str(tmp_path / "served")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    started = []
-
-    def answers() -> bool:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    def start() -> None:
-        with open(tmp_path / "server.log", "a") as log:
-            how = {"env": environment, "stdout": log, "stderr": log, "start_new_session": True}
-            started.append(subprocess.Popen(command, **how))
-        wait_for(answers)
-
-    def kill() -> None:
-        for process in started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-    yield f"http://127.0.0.1:{port}", start, kill
-    kill()
+    made = TrackingServer(tmp_path, tmp_path / "server.db")
+    yield made.address, made.start, partial(made.end, signal.SIGKILL)
+    made.end(signal.SIGKILL)
 
 
 @pytest.mark.slow

@@ -61,16 +61,11 @@ def run_cost(root: Path, settings: Settings, rates: Rates, cell: tuple[str, str,
     )
 
 
-def stage_seconds(root: Path, file: str, device: str) -> dict[str, float]:
+def stage_seconds(root: Path, settings: Settings, device: str) -> dict[str, float]:
     """Estimated seconds of every train, encode and evaluate stage of a suite, by DVC's address."""
-    from hashrepro.settings import load_settings
-
-    settings = load_settings(root, file)
     rates, seconds = Rates(root, settings, device), {}
-    place = "" if file == "params.yaml" else f"{Path(file).parent.as_posix()}/dvc.yaml:"
     for cell in settings.grid.runs():
         cost = run_cost(root, settings, rates, cell)
-        name = "-".join(map(str, cell))
         for stage in ("train", "encode", "evaluate"):
-            seconds[f"{place}{stage}@{name}"] = getattr(cost, stage)
+            seconds[settings.suite.address(stage, cell)] = getattr(cost, stage)
     return seconds

@@ -2,7 +2,7 @@
 
 import argparse
 import shutil
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,31 +11,29 @@ from hashrepro.delivery.checking import state
 from hashrepro.overview import amount, counts, download_bytes, room
 from hashrepro.planning.costs import Cost, run_cost
 from hashrepro.planning.rates import Rates
-from hashrepro.settings import Settings, load_settings, suite_files
+from hashrepro.settings import Settings, load_with_parts
 
 
 @dataclass(frozen=True)
 class Planned:
     """One suite of a plan, and its runs with their costs."""
 
-    file: str
     settings: Settings
     costs: dict[tuple[str, str, int, int], Cost]
 
-    @property
-    def target(self) -> str:
-        return Path(self.file).with_name("dvc.yaml").as_posix()
+    def to_train(self, stale: Mapping[str, object]) -> list[tuple[str, str, int, int]]:
+        """The runs whose training is among the `stale` stages."""
+        address = self.settings.suite.address
+        return [cell for cell in self.costs if address("train", cell) in stale]
 
 
 def with_parts(root: Path, file: str, device: str) -> list[Planned]:
     """The suite of a parameter file and its parts, each with what every run costs. UserError: a faulty recipe."""
-    files = [file, *(suite_files(root)[part] for part in load_settings(root, file).suite.parts)]
     suites = []
-    for file in files:
-        settings = load_settings(root, file)
+    for settings in load_with_parts(root, file):
         rates = Rates(root, settings, device)
         costs = {cell: run_cost(root, settings, rates, cell) for cell in settings.grid.runs()}
-        suites.append(Planned(file, settings, costs))
+        suites.append(Planned(settings, costs))
     return suites
 
 
@@ -43,11 +41,12 @@ def plan(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.running.stages import stale_stages
 
     suites = with_parts(root, arguments.params, arguments.device or device_here())
-    stale = stale_stages(root, [suite.target for suite in suites])
+    stale = stale_stages(root, [suite.settings.suite.pipeline for suite in suites])
+    states = data_states(root, suites)
     for suite in suites:
         print("\n".join(runs_text(suite, stale)))
-    print("\n".join(data_text(root, suites)))
-    print("\n".join(total_text(root, suites, stale)))
+    print("\n".join(data_text(suites[0].settings, states)))
+    print("\n".join(total_text(root, suites, stale, states)))
     return 0
 
 
@@ -57,38 +56,42 @@ def device_here() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def address(suite: Planned, stage: str, cell: tuple) -> str:
-    """DVC's name of a stage, seen from the root."""
-    place = "" if suite.target == "dvc.yaml" else f"{suite.target}:"
-    return f"{place}{stage}@{'-'.join(map(str, cell))}"
+def data_states(root: Path, suites: list[Planned]) -> dict[str, str]:
+    """How far each data set of the suites is, by its name."""
+    settings, found = suites[0].settings, {}
+    for name in (name for suite in suites for name in suite.settings.grid.datasets):
+        block = settings.dataset(name)
+        raw, processed = root / "data" / "raw" / name, root / "data" / "processed" / name
+        places = settings.archive_places(root, name)
+        found[name] = state(load_reader(block.reader), block.own_folder(root), raw, processed, places)
+    return found
 
 
-def runs_text(suite: Planned, stale: dict) -> list[str]:
-    """A line a method and data set: runs still to train, hours a run by code length, their sum."""
-    grid, lines = suite.settings.grid, []
-    lines.append(f"suite {suite.settings.suite.name}: {len(suite.costs)} runs ({suite.target})")
+def runs_text(suite: Planned, stale: Mapping[str, object]) -> list[str]:
+    """A line a method and data set: runs still to train, the hours of the longest one, the hours of all."""
+    about, grid = suite.settings.suite, suite.settings.grid
+    lines = [f"suite {about.name}: {len(suite.costs)} runs ({about.pipeline})"]
+    stale_runs = suite.to_train(stale)
     for dataset in grid.datasets:
         for method in grid.methods:
-            cells = [cell for cell in suite.costs if cell[:2] == (method, dataset)]
-            to_train = [cell for cell in cells if address(suite, "train", cell) in stale]
-            each = max(suite.costs[cell].device_hours for cell in cells)
-            hours = sum(suite.costs[cell].device_hours for cell in to_train)
-            basis = suite.costs[cells[0]]
+            costs = {cell: cost for cell, cost in suite.costs.items() if cell[:2] == (method, dataset)}
+            to_train = [costs[cell].device_hours for cell in stale_runs if cell in costs]
+            each = max(cost.device_hours for cost in costs.values())
+            basis = next(iter(costs.values()))
             known = "measured on" if basis.measured else "estimated for"
             lines.append(
-                f"    {method} on {dataset}: {len(to_train)} of {len(cells)} runs to train, "
-                f"{_hours(each)} each, {_hours(hours)} in all ({known} {basis.device})"
+                f"    {method} on {dataset}: {len(to_train)} of {len(costs)} runs to train, "
+                f"{_hours(each)} each, {_hours(sum(to_train))} in all ({known} {basis.device})"
             )
     return lines
 
 
-def data_text(root: Path, suites: list[Planned]) -> list[str]:
+def data_text(settings: Settings, states: dict[str, str]) -> list[str]:
     """Two lines a data set: what it is and its state; what it downloads and takes."""
-    settings, lines = suites[0].settings, ["data sets"]
-    for name in data_sets(suites):
+    lines = ["data sets"]
+    for name, found in states.items():
         block = settings.dataset(name)
         reader = load_reader(block.reader)
-        found = _state(root, settings, name)
         images = counts(name, block, reader)["images"]
         lines.append(f"    {name}: {f'{images:,}' if images else '?'} images, {found}")
         if found != "ready":
@@ -98,33 +101,27 @@ def data_text(root: Path, suites: list[Planned]) -> list[str]:
     return lines
 
 
-def total_text(root: Path, suites: list[Planned], stale: dict) -> list[str]:
+def total_text(
+    root: Path, suites: list[Planned], stale: Mapping[str, set[str]], states: dict[str, str]
+) -> list[str]:
     """The sums: stages by kind, hours, disk against what is free, and what a program cannot get."""
-    kinds = Counter(name.rpartition(":")[2].partition("@")[0] for name in stale)
-    stages = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
-    to_train = [
-        cost
-        for suite in suites
-        for cell, cost in suite.costs.items()
-        if address(suite, "train", cell) in stale
-    ]
+    from hashrepro.running.stages import tally
+
     settings = suites[0].settings
-    coming = {n: load_reader(settings.dataset(n).reader) for n in data_sets(suites)}
-    states = {name: _state(root, settings, name) for name in coming}
+    to_train = [suite.costs[cell] for suite in suites for cell in suite.to_train(stale)]
     needed = sum(cost.bytes for cost in to_train)
-    needed += sum(
-        room(n, settings.dataset(n), r) + (download_bytes(r) or 0)
-        for n, r in coming.items()
-        if states[n] != "ready"
-    )
+    for name, found in states.items():
+        if found != "ready":
+            reader = load_reader(settings.dataset(name).reader)
+            needed += room(name, settings.dataset(name), reader) + (download_bytes(reader) or 0)
     free = shutil.disk_usage(root).free
-    hours = sum(cost.device_hours for cost in to_train)
     guessed = sum(not cost.measured for cost in to_train)
-    unit = "CPU" if to_train and all(cost.device == "this machine" for cost in to_train) else "GPU"
+    own = bool(to_train) and all(cost.device == "this machine" for cost in to_train)
+    unit = "CPU" if own else "GPU"
     lines = [
         "in all",
-        f"    to run: {stages}",
-        f"    {_hours(hours)} of {unit}"
+        f"    to run: {tally(stale) or 'nothing'}",
+        f"    {_hours(sum(cost.device_hours for cost in to_train))} of {unit}"
         + (f"; {guessed} of the {len(to_train)} runs to train by a guess" if guessed else ""),
         f"    about {amount(needed)} of disk; {amount(free)} are free"
         + ("" if needed < free else ": too little"),
@@ -136,18 +133,6 @@ def total_text(root: Path, suites: list[Planned], stale: dict) -> list[str]:
         lines.append("    no GPU is visible on this machine")
     lines.append(f"    start: hashrepro run {settings.suite.name} --workers N, one for each GPU")
     return lines
-
-
-def data_sets(suites: list[Planned]) -> list[str]:
-    """The data sets of all suites, each once."""
-    return list(dict.fromkeys(name for suite in suites for name in suite.settings.grid.datasets))
-
-
-def _state(root: Path, settings: Settings, name: str) -> str:
-    block = settings.dataset(name)
-    places = settings.archive_places(root, name)
-    raw, processed = root / "data" / "raw" / name, root / "data" / "processed" / name
-    return state(load_reader(block.reader), block.own_folder(root), raw, processed, places)
 
 
 def _hours(hours: float) -> str:

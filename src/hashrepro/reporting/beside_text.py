@@ -6,8 +6,9 @@ from hashrepro.reporting import beside
 from hashrepro.reporting.formats import NOT_COMPUTED, NOT_RUN, SKIPPED, percent, to_latex, to_markdown
 from hashrepro.reporting.pairs import points
 
-CONVENTIONS = {"reference": "reference", "headline": "headline"}
 SELECTED = {"last": "last", "best_on_test": "best on test"}
+SHOWN = ["data set", "method", "bits", "ours", "seeds", "theirs", "gap", "band", "verdict", "counted"]
+SHOWN += ["source", "because"]
 MARKS = {"yes": "", "partly": "=", "no": "?"}
 NOTES = {
     "Ours": "mean ± sample standard deviation over the seeds that were run, the database with its learned codes, "
@@ -45,7 +46,7 @@ def theirs(row: dict) -> str:
 
 def counted(row: dict) -> str:
     """How both sides of a row count: ``reference, best on test``."""
-    return f"{CONVENTIONS[row['convention']]}, {SELECTED[row['selected']]}"
+    return f"{row['convention']}, {SELECTED[row['selected']]}"
 
 
 def band(row: dict) -> str:
@@ -73,22 +74,6 @@ def display(table: pd.DataFrame, names: dict[str, str]) -> tuple[pd.DataFrame, p
     frame = pd.DataFrame(shown, columns=SHOWN)
     aside = (table["verdict"] == beside.ORIENTATION).to_numpy()
     return frame[~aside].drop(columns="because"), frame[aside].drop(columns=["band", "verdict"])
-
-
-SHOWN = [
-    "data set",
-    "method",
-    "bits",
-    "ours",
-    "seeds",
-    "theirs",
-    "gap",
-    "band",
-    "verdict",
-    "counted",
-    "source",
-]
-SHOWN += ["because"]
 
 
 def tally(table: pd.DataFrame) -> dict[str, int]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from hashrepro.reporting.formats import NOT_RUN, SKIPPED, percent
+from hashrepro.reporting.formats import percent
 from hashrepro.reporting.records import Grid, RunRecord
 from hashrepro.reporting.tables import results_table
+from hashrepro.reporting.view import Cell, headline
 
 
 def part_rows(records: list[RunRecord], grid: Grid, titles: Mapping[str, str]) -> list[dict]:
@@ -14,20 +15,17 @@ def part_rows(records: list[RunRecord], grid: Grid, titles: Mapping[str, str]) -
         records: runs of the part's grid; what is missing says "not run" or "skipped".
         titles: name of a method or data set -> its title.
     """
-    table = results_table(records, grid).set_index(["dataset", "method", "bits"])
+    results = results_table(records, grid)
 
-    def cell(place: tuple) -> str:
-        row = table.loc[place]
-        if not row["runs"]:
-            return SKIPPED if row["skipped"] else NOT_RUN
-        return percent(row["map"], row["map_sd"])
+    def text(cell: Cell) -> str:
+        return percent(cell.mean, cell.headline("_sd")) if cell.runs else cell.text
 
     return [
         {
             "dataset": titles.get(dataset, dataset),
             "method": titles.get(method, method),
-            "cells": [cell((dataset, method, bits)) for bits in grid.bits],
+            "cells": [text(cell) for cell in cells],
         }
         for dataset in grid.datasets
-        for method in grid.methods
+        for method, cells in zip(grid.methods, headline(records, grid, dataset, results), strict=True)
     ]

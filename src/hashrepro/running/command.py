@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hashrepro.errors import UserError
+from hashrepro.settings import load_with_parts, pipeline_of, suite_file
 
 ENGINES = ("local", "dask")
 
@@ -69,18 +70,16 @@ def run(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.planning.costs import stage_seconds
     from hashrepro.running.building import Estimates, Where, build
     from hashrepro.running.stages import GLOB
-    from hashrepro.settings import load_settings, suite_file
 
     require_sense(arguments)
-    file = suite_file(root, arguments.grid)
-    settings = load_settings(root, file)
-    machine = settings.machine
-    files = [file, *(suite_file(root, part) for part in settings.suite.parts)]
-    targets = suite_targets(file, arguments.targets)
+    suites = load_with_parts(root, suite_file(root, arguments.grid))
+    machine, planned = suites[0].machine, {}
+    for settings in suites:
+        planned |= stage_seconds(root, settings, "cuda")
+    targets = suite_targets(suites[0].suite.file, arguments.targets)
     if not arguments.targets:  # the pages of the parts; their runs are in the suite's own report, too
-        targets += [target for part in files[1:] for target in suite_targets(part, [])]
-    planned = [stage_seconds(root, each, "cuda") for each in files]
-    estimates = Estimates.of_earlier_runs(root, {stage: s for part in planned for stage, s in part.items()})
+        targets += [settings.suite.pipeline for settings in suites[1:]]
+    estimates = Estimates.of_earlier_runs(root, planned)
     if arguments.memory_per_stage:
         estimates = Estimates(estimates.cost, lambda stage: int(1e9 * arguments.memory_per_stage))
     where = Where(arguments.workers, arguments.engine, arguments.scheduler, arguments.remote, arguments.clone)
@@ -114,7 +113,7 @@ def suite_targets(file: str, names: list[str]) -> list[str]:
         file: the suite's parameter file, which lies beside its dvc.yaml.
         names: stages of the suite, or whole targets (with a file and a colon); none: all of the suite.
     """
-    pipeline = Path(file).with_name("dvc.yaml").as_posix()
+    pipeline = pipeline_of(file)
     return [name if ":" in name else f"{pipeline}:{name}" for name in names] or [pipeline]
 
 

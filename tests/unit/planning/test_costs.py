@@ -79,8 +79,8 @@ def test_skipped_runs_and_those_of_a_variant_count_for_what_they_are(place):
 
 
 def test_every_stage_of_a_suite_has_its_seconds_under_dvcs_address():
-    seconds = stage_seconds(ROOT, "papers/semicon/params.yaml", "cuda")
+    seconds = stage_seconds(ROOT, load_settings(ROOT, "papers/semicon/params.yaml"), "cuda")
     assert len(seconds) == 3 * 40
     assert seconds["papers/semicon/dvc.yaml:train@semicon-nabirds-48-0"] > 100_000
     assert all(value > 0 for value in seconds.values())
-    assert "train@adsh-fashion-12-0" in stage_seconds(ROOT, "params.yaml", "cpu")
+    assert "train@adsh-fashion-12-0" in stage_seconds(ROOT, load_settings(ROOT), "cpu")

@@ -48,7 +48,7 @@ def head(pipeline):
     (pipeline / "dvc.yaml").write_text(CHAIN)
     (pipeline / "source.txt").write_text("first")
     (pipeline / "README.md").write_text("about")
-    (pipeline / ".gitignore").write_text("/work/\n/ran\n/runs/\n")
+    (pipeline / ".gitignore").write_text("work/\nran\nruns/\n")
     config = f"[core]\n    remote = shared\n['remote \"shared\"']\n    url = {pipeline.parent / 'remote'}\n"
     (pipeline / ".dvc" / "config").write_text(config)
     commit(pipeline)
