@@ -22,7 +22,7 @@ from hashrepro.settings import Dataset, Settings, load_settings
 from hashrepro.tracking import Tracking
 
 if TYPE_CHECKING:
-    from hashrepro.methods.base import Method
+    from hashrepro.learning.base import Method
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -61,7 +61,9 @@ class Run:
     @property
     def kind(self) -> "type[Method]":
         """The method's class."""
-        from hashrepro.methods.base import load_method  # torch and timm: stages that train nothing do without
+        from hashrepro.learning.base import (
+            load_method,  # torch and timm: stages that train nothing do without
+        )
 
         return load_method(self.settings.kind(self.method))
 

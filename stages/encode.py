@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from hashrepro.devices import prepare
 from hashrepro.files import write_json
 from hashrepro.images.processed import open_dataset
+from hashrepro.learning.loop import encode
 from hashrepro.methods.attention import attention_maps
-from hashrepro.methods.loop import encode
 from hashrepro.reporting.attention import Attention, make_attention, write_attention
 from hashrepro.reporting.choosing import spread_over_classes
 from hashrepro.retrieval.codes import Codes, read_codes, write_codes

@@ -15,7 +15,7 @@ from common import ROOT
 
 from hashrepro.devices import one_gpu_each
 from hashrepro.files import file_digest, locked, value_digest
-from hashrepro.methods.parallel import launched
+from hashrepro.learning.parallel import launched
 from hashrepro.networks.synced import world_size
 from hashrepro.processes import become_several, end_without_launcher, signal_at_parents_end
 from hashrepro.settings import Machine

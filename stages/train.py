@@ -20,9 +20,9 @@ from safetensors.torch import save_file
 from hashrepro.devices import prepare
 from hashrepro.files import remove_leftovers, value_digest, whole, write_json
 from hashrepro.images.processed import open_dataset
-from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.loop import Images, train
-from hashrepro.methods.parallel import first_process_first, joined
+from hashrepro.learning.checkpoints import Checkpoints
+from hashrepro.learning.loop import Images, train
+from hashrepro.learning.parallel import first_process_first, joined
 from hashrepro.networks.synced import rank
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for
 from hashrepro.retrieval.codes import Codes, write_codes

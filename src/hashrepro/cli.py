@@ -126,7 +126,7 @@ def without_block(settings: Settings) -> list[str]:
 
 def misfits(settings: Settings) -> dict[tuple[str, str, int], str]:
     """(method, data set, bits) -> why, of the cells of the grid whose parts do not fit together."""
-    from hashrepro.methods.base import load_method
+    from hashrepro.learning.base import load_method
 
     grid = settings.grid
     cells = itertools.product(grid.methods, grid.datasets, grid.bits)
@@ -249,7 +249,7 @@ def data_docs(arguments: argparse.Namespace, root: Path) -> int:
 
 def keys(arguments: argparse.Namespace, root: Path) -> int:
     from hashrepro.deviations import keys as keys_of
-    from hashrepro.methods.base import load_method
+    from hashrepro.learning.base import load_method
 
     for key, default, meaning in keys_of(load_method(arguments.method).Recipe):
         print(f"{key}: {default or '(must be given)'}\n    {meaning}")

@@ -118,7 +118,7 @@ MENDED = {
 
 def catalogue() -> list[Deviation]:
     """Every declared deviation once: what every method takes first, then by the methods that take it."""
-    from hashrepro.methods.base import load_method, method_names
+    from hashrepro.learning.base import load_method, method_names
 
     recipes = {name: load_method(name).Recipe for name in method_names()}
     takers: dict[str, list[str]] = {}  # by the account itself: two methods may differ in one parameter

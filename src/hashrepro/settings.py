@@ -13,7 +13,7 @@ from hashrepro.errors import UserError
 from hashrepro.option import SILENT, option
 
 if TYPE_CHECKING:
-    from hashrepro.methods.recipe import Recipe
+    from hashrepro.learning.recipe import Recipe
 
 
 class Block(BaseModel):
@@ -209,7 +209,7 @@ class Settings(Block):
 
     def method_title(self, method: str) -> str:
         """A method's title in tables, or that of a variant. UserError: as `kind`."""
-        from hashrepro.methods.base import load_method  # torch and timm: stages without a recipe do without
+        from hashrepro.learning.base import load_method  # torch and timm: stages without a recipe do without
 
         title = load_method(self.kind(method)).TITLE
         return f"{title} {self.variants[method].title}" if self.suite.method else title
@@ -220,7 +220,7 @@ class Settings(Block):
         Raises:
             UserError: no such method, no such recipe, or a key or value that the method does not take.
         """
-        from hashrepro.methods.base import load_method
+        from hashrepro.learning.base import load_method
 
         name = self.kind(method)
         kind, where = load_method(name), f"train.{name}.{dataset}"

@@ -10,9 +10,9 @@ import torch
 from harness import Row, compare, wanted
 from torch import Tensor
 
-from hashrepro.methods.dcc import dcc_sweep, pairwise_target
-from hashrepro.methods.losses import AsymmetricLoss
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning.dcc import dcc_sweep, pairwise_target
+from hashrepro.learning.losses import AsymmetricLoss
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 
 IMAGES, CLASSES = 75_750, 101
 NUS_IMAGES, NUS_LABELS = 193_734, 21

@@ -22,9 +22,9 @@ from hashrepro.deviations import Effect, read_effects  # noqa: E402
 from hashrepro.devices import prepare  # noqa: E402
 from hashrepro.files import whole  # noqa: E402
 from hashrepro.images.processed import open_dataset  # noqa: E402
-from hashrepro.methods.base import load_method  # noqa: E402
-from hashrepro.methods.checkpoints import Checkpoints  # noqa: E402
-from hashrepro.methods.loop import Images, train  # noqa: E402
+from hashrepro.learning.base import load_method  # noqa: E402
+from hashrepro.learning.checkpoints import Checkpoints  # noqa: E402
+from hashrepro.learning.loop import Images, train  # noqa: E402
 from hashrepro.retrieval.average_precision import mean_average_precisions, scan_for  # noqa: E402
 from hashrepro.retrieval.codes import Codes  # noqa: E402
 from hashrepro.retrieval.conventions import EXPECTED, convention, searched_rows  # noqa: E402

@@ -85,7 +85,7 @@ def into_stage(stage: str) -> None:
 
     tensors.save_file = half_written(tensors.save_file, what, now)
     if place == "saved":
-        from hashrepro.methods.checkpoints import Checkpoints
+        from hashrepro.learning.checkpoints import Checkpoints
 
         save = Checkpoints.save
 

@@ -250,7 +250,7 @@ def flip(data: bytes) -> bytes:
 def other_run(data: bytes) -> bytes:
     from safetensors.torch import load, save
 
-    from hashrepro.methods.checkpoints import digest
+    from hashrepro.learning.checkpoints import digest
 
     size = int.from_bytes(data[:8], "little")
     facts = json.loads(data[8 : 8 + size])["__metadata__"]["facts"].replace(

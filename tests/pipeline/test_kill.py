@@ -24,7 +24,7 @@ pytestmark = [
 )
 def test_killed_at_random_moments(tmp_path, kills, trainings):
     """See `kill_often`: in no attempt is a bit lost, and no process that loads images is left behind."""
-    paths = [HERE.parents[1] / "src", HERE.parent / "unit" / "methods"]
+    paths = [HERE.parents[1] / "src", HERE.parent / "unit" / "learning"]
     # no pipes: a process left behind would hold them open
     output, errors = tmp_path / "output", tmp_path / "errors"
     with open(output, "w") as out, open(errors, "w") as err:

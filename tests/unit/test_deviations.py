@@ -17,8 +17,8 @@ from hashrepro.deviations import (
     page,
     read_effects,
 )
-from hashrepro.methods.base import load_method, method_names
-from hashrepro.methods.recipe import Recipe
+from hashrepro.learning.base import load_method, method_names
+from hashrepro.learning.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {

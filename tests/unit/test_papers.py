@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from hashrepro.methods.base import load_method
+from hashrepro.learning.base import load_method
 from hashrepro.settings import load_settings, suite_files
 
 ROOT = Path(__file__).parents[2]

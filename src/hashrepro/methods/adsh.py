@@ -3,7 +3,7 @@
 One network for the query side, free binary codes for the database; see `pairwise` for loss and update.
 """
 
-from hashrepro.methods.pairwise import PairwiseMethod
+from hashrepro.learning.pairwise import PairwiseMethod
 from hashrepro.networks.adsh import HashNetwork
 
 

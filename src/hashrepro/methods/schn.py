@@ -1,6 +1,6 @@
 """SCHN as published at MM Asia 2021: one Adam over everything, the modalities ask in the reconstructing attentions."""
 
-from hashrepro.methods.cycle import CycleMethod
+from hashrepro.learning.cycle import CycleMethod
 
 
 class SCHN(CycleMethod):

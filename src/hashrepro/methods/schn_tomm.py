@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits
 
-from hashrepro.methods.cycle import CycleMethod, CycleRecipe
+from hashrepro.learning.cycle import CycleMethod, CycleRecipe
 from hashrepro.networks.schn_tomm import Discriminator
 from hashrepro.option import UNREAD, option
 

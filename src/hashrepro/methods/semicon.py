@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from hashrepro.methods.pairwise import PairwiseMethod, PairwiseRecipe
+from hashrepro.learning.pairwise import PairwiseMethod, PairwiseRecipe
 from hashrepro.networks.backbones import find_architecture
 from hashrepro.networks.icon import default_heads
 from hashrepro.networks.semicon import SEMICONNetwork

@@ -85,9 +85,8 @@ def run_in_clone(visit: Visit, job: Job, stopped: Callable[[], bool]) -> Outcome
             code = guarded(["dvc", "--wait-for-lock", *words], root, {}, log, stopped)
         return Outcome(code, 0.0, path.read_text(errors="replace")[-3000:])
 
-    if (
-        visit.entries
-    ):  # DVC itself would pull only what is not there, not in place of what is there of another time
+    if visit.entries:
+        # forced: DVC itself would pull only what is not there, not in place of what is there of another time
         pulled = transfer("pull", "--force", "--remote", visit.remote, *visit.entries)
         if pulled.code:
             return pulled
@@ -97,23 +96,7 @@ def run_in_clone(visit: Visit, job: Job, stopped: Callable[[], bool]) -> Outcome
     pushed = transfer("push", "--run-cache", "--remote", visit.remote, job.stage)
     if pushed.code:
         return replace(pushed, seconds=done.seconds)
-    entry = lock_entries(root, [job.stage])[job.stage]
-    push_files(root, visit.remote, entry)
-    return replace(done, entry=entry)
-
-
-def push_files(root: Path, remote: str, entry: dict) -> None:
-    """Push the files that a stage's entry of dvc.lock names.
-
-    `dvc push --run-cache` leaves those out which git shall have (cache: false), as the scores; without them the stage
-    cannot be taken from the run cache.
-    """
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-
-    found = {HashInfo("md5", out["md5"]) for out in entry.get("outs", []) if not out["md5"].endswith(".dir")}
-    with Repo(str(root), _wait_for_lock=True) as repo:
-        repo.cloud.push(found, remote=remote)
+    return replace(done, entry=lock_entries(root, [job.stage])[job.stage])
 
 
 def clone_root(clone: str | None) -> Path:

@@ -18,8 +18,8 @@ from torch import nn
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest, read_json, whole
 from hashrepro.images.cache import ImageCache
-from hashrepro.methods.base import load_method
-from hashrepro.methods.loop import encode
+from hashrepro.learning.base import load_method
+from hashrepro.learning.loop import encode
 from hashrepro.networks.sem import SEM
 from hashrepro.search.about import WEIGHTS, About, View
 from hashrepro.search.folder import damaged

@@ -38,13 +38,12 @@ def log_training(tracking: Tracking, run_id: str, folder: Path) -> None:
 def log_evaluation(tracking: Tracking, run_id: str, folder: Path) -> None:
     """Log what encoding and scoring left in a run's folder.
 
-    Every score is a metric, ``last.learned.map``; the few of `headline_metrics` are ``headline/map`` and so on, too.
+    Every score is a metric, ``last.learned.map``; the few of metrics.json are ``headline/map`` and so on, too.
     """
     from hashrepro.reporting import records  # which decides no number of the stages that use this module
 
     scores = read_json(folder / "scores.json")["scores"]
-    # counted again: `dvc pull` brings no metrics.json, which DVC leaves to git
-    headline = records.headline_metrics(scores)
+    headline = read_json(folder / "metrics.json")
     values = records.flat_metrics(scores) | {f"headline/{name}": value for name, value in headline.items()}
     tracking.log_scores(run_id, values)
     others = (path for path in sorted(folder.iterdir()) if path.name not in TRAINED and path.name[0] != ".")

@@ -1,30 +1,5 @@
 """A method ready to be stepped, without a loop and without images on disk."""
 
-import pytest
-import torch
-from small_run import CLASSES, SAMPLE, TINY
+from small_run import images, make
 
-from hashrepro.methods.base import load_method
-
-
-@pytest.fixture
-def make():
-    """(method name, recipe values) -> a method over 12 database images, started and within iteration 1."""
-
-    def build(name, *, bits=12, labels=None, **changes):
-        torch.set_num_threads(1)
-        kind = load_method(name)
-        labels = torch.eye(3).bool()[CLASSES] if labels is None else labels
-        method = kind(kind.Recipe(**{**TINY, **changes}), bits, labels, 0, torch.device("cpu"))
-        method.start(lambda rows: torch.stack([torch.arange(bits) - float(row) for row in rows]))
-        torch.manual_seed(0)
-        method.begin(1, SAMPLE)
-        method.network.train()
-        return method
-
-    return build
-
-
-@pytest.fixture
-def images():
-    return torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+__all__ = ["images", "make"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hashrepro.methods.base import load_method, method_names
+from hashrepro.learning.base import load_method, method_names
 
 EVERY = torch.arange(8)
 LABELS = torch.tensor(

@@ -4,8 +4,8 @@ import torch
 from tiny_training import TINY
 
 import hashrepro.methods.attention
+from hashrepro.learning.base import load_method
 from hashrepro.methods.attention import attention_maps
-from hashrepro.methods.base import load_method
 
 CPU = torch.device("cpu")
 

@@ -3,7 +3,7 @@ import shutil
 import pytest
 import torch
 
-from hashrepro.methods.base import load_method
+from hashrepro.learning.base import load_method
 
 EVERY = torch.arange(8)
 

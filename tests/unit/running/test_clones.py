@@ -29,7 +29,7 @@ stages:
   evaluate:
     cmd: echo evaluate >> ran; wc -c < runs/model > runs/metrics.json
     deps: [runs/model]
-    metrics: [{runs/metrics.json: {cache: false}}]
+    metrics: [runs/metrics.json]
 """
 
 

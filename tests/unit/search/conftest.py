@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from hashrepro.datasets.catalog import Catalog
 from hashrepro.files import value_digest, write_json
 from hashrepro.images.cache import ImageCache, build_cache
-from hashrepro.methods.base import load_method
-from hashrepro.methods.loop import encode
+from hashrepro.learning.base import load_method
+from hashrepro.learning.loop import encode
 from hashrepro.retrieval.codes import Codes, write_codes
 
 ROOT = Path(__file__).parents[3]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hashrepro.methods.similarity import SoftSimilarity
+from hashrepro.learning.similarity import SoftSimilarity
 
 BLOCK = (
     8  # bits at a time: within a block one by one, and a matrix product for what earlier blocks contribute

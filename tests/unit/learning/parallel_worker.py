@@ -17,9 +17,9 @@ from torch import nn
 
 from hashrepro.errors import UserError
 from hashrepro.images.cache import ImageCache
-from hashrepro.methods import loop
-from hashrepro.methods.base import Method
-from hashrepro.methods.parallel import first_process_first, joined, require_same
+from hashrepro.learning import loop
+from hashrepro.learning.base import Method
+from hashrepro.learning.parallel import first_process_first, joined, require_same
 from hashrepro.networks.synced import rank, world_size
 
 # Batches of 4: of 7 images the last batch has 3, and of 5 images 1, which leaves the second process without any. The

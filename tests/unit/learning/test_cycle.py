@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_run import SAMPLE
 
-from hashrepro.methods.dcc import pairwise_target
+from hashrepro.learning.dcc import pairwise_target
 from hashrepro.networks.schn import SCHNOutput
 
 EVERY = torch.arange(8)

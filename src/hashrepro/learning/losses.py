@@ -6,7 +6,7 @@ A batch against the whole database in closed form (ADSH, SEMICON), and a batch a
 import torch
 from torch import Tensor
 
-from hashrepro.methods.similarity import SoftSimilarity
+from hashrepro.learning.similarity import SoftSimilarity
 
 
 class _ClosedForm(torch.autograd.Function):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hashrepro.methods.checkpoints import Checkpoints, digest, flatten_optimiser, restore_optimiser
+from hashrepro.learning.checkpoints import Checkpoints, digest, flatten_optimiser, restore_optimiser
 
 B = {"B": torch.ones(1000)}
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from ramps import ramp
 from torch.nn.functional import mse_loss, one_hot
 
-from hashrepro.methods.losses import AsymmetricLoss, batch_loss
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning.losses import AsymmetricLoss, batch_loss
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 
 
 def literal_loss(outputs, positions, labels, sample, B, gamma, scale):

@@ -9,10 +9,10 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from hashrepro.methods.base import Method, signs
-from hashrepro.methods.dcc import dcc_sweep, pairwise_target
-from hashrepro.methods.losses import batch_loss
-from hashrepro.methods.recipe import Recipe
+from hashrepro.learning.base import Method, signs
+from hashrepro.learning.dcc import dcc_sweep, pairwise_target
+from hashrepro.learning.losses import batch_loss
+from hashrepro.learning.recipe import Recipe
 from hashrepro.networks.schn import SCHNNetwork, SCHNOutput
 from hashrepro.option import SILENT, UNREAD, option
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from hashrepro.methods.losses import AsymmetricLoss
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning.losses import AsymmetricLoss
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 
 LOGS = Path(__file__).parents[3] / "data" / "published" / "semicon_logs.csv"
 GAMMA = 200.0

@@ -15,9 +15,9 @@ from hashrepro.errors import UserError
 from hashrepro.images.cache import ImageCache
 from hashrepro.images.loaders import evaluation_batches, train_batches
 from hashrepro.images.transforms import TrainView
-from hashrepro.methods.base import Method
-from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.parallel import require_same
+from hashrepro.learning.base import Method
+from hashrepro.learning.checkpoints import Checkpoints
+from hashrepro.learning.parallel import require_same
 from hashrepro.networks.synced import convert, gather_rows, own_slice, rank, world_size
 from hashrepro.seeds import seed_torch, stream
 

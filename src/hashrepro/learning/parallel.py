@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hashrepro.errors import UserError
-from hashrepro.methods.checkpoints import digest
+from hashrepro.learning.checkpoints import digest
 from hashrepro.networks.synced import rank, world_size
 
 PATIENCE = timedelta(hours=1)  # others wait while process 0 scores and writes

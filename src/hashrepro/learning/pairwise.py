@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor
 
-from hashrepro.methods.base import Method
-from hashrepro.methods.dcc import dcc_sweep, pairwise_target
-from hashrepro.methods.losses import AsymmetricLoss
-from hashrepro.methods.recipe import Recipe
+from hashrepro.learning.base import Method
+from hashrepro.learning.dcc import dcc_sweep, pairwise_target
+from hashrepro.learning.losses import AsymmetricLoss
+from hashrepro.learning.recipe import Recipe
 from hashrepro.networks.synced import gather_rows
 from hashrepro.option import option
 

@@ -6,9 +6,9 @@ from tiny_training import DATABASE, build, learn, narrow_schn, write_cache, writ
 
 from hashrepro.errors import UserError
 from hashrepro.images.cache import ImageCache
-from hashrepro.methods.base import method_names
-from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.loop import encode
+from hashrepro.learning.base import method_names
+from hashrepro.learning.checkpoints import Checkpoints
+from hashrepro.learning.loop import encode
 
 
 @pytest.fixture(scope="module")

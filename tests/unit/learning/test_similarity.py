@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hashrepro.methods import similarity
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning import similarity
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 
 
 def one_hot(classes: list[int]) -> torch.Tensor:

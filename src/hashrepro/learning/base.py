@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 import hashrepro.methods
 from hashrepro.errors import UserError
-from hashrepro.methods.checkpoints import flatten_optimiser, restore_optimiser
-from hashrepro.methods.parallel import average_gradients
-from hashrepro.methods.recipe import Recipe
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning.checkpoints import flatten_optimiser, restore_optimiser
+from hashrepro.learning.parallel import average_gradients
+from hashrepro.learning.recipe import Recipe
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 from hashrepro.networks.backbones import build_backbone
 from hashrepro.seeds import seed_torch, stream
 

@@ -8,9 +8,9 @@ from ramps import ramp
 from torch.nn.functional import one_hot
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hashrepro.methods.dcc import dcc_sweep, pairwise_target
-from hashrepro.methods.losses import AsymmetricLoss
-from hashrepro.methods.similarity import LabelSets, SoftSimilarity
+from hashrepro.learning.dcc import dcc_sweep, pairwise_target
+from hashrepro.learning.losses import AsymmetricLoss
+from hashrepro.learning.similarity import LabelSets, SoftSimilarity
 
 
 def literal_sweep(B, Q, U):

@@ -3,7 +3,7 @@ import torch
 from tiny_training import TINY
 
 from hashrepro.errors import UserError
-from hashrepro.methods.base import load_method, method_names
+from hashrepro.learning.base import load_method, method_names
 
 NEEDED = {
     key: TINY[key]

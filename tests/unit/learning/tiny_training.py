@@ -13,9 +13,9 @@ import hashrepro.networks.cycle
 import hashrepro.networks.schn_tomm
 from hashrepro.files import whole
 from hashrepro.images.cache import ImageCache, build_cache
-from hashrepro.methods.base import load_method
-from hashrepro.methods.checkpoints import Checkpoints
-from hashrepro.methods.loop import Images, train
+from hashrepro.learning.base import load_method
+from hashrepro.learning.checkpoints import Checkpoints
+from hashrepro.learning.loop import Images, train
 from hashrepro.networks.architectures import ARCHITECTURES, Architecture
 from hashrepro.seeds import stream
 

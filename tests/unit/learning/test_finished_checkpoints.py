@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from hashrepro.methods.checkpoints import Checkpoints
+from hashrepro.learning.checkpoints import Checkpoints
 
 B = {"B": torch.ones(10)}
 
