@@ -101,16 +101,16 @@ def published_figures(settings: Settings) -> Published:
     return read_folder(ROOT / "data" / "published", datasets, settings.report.band)
 
 
-def backbones(settings: Settings) -> dict[tuple[str, str], str]:
-    """(method, data set) -> backbone of the recipe, as params.yaml has it; cells without a recipe are missing."""
+def recipes(settings: Settings) -> dict[tuple[str, str], dict]:
+    """(method, data set) -> recipe as params.yaml has it, without defaults; cells that have none are missing."""
     found = {}
     for method in settings.grid.methods:
         changes = settings.overrides
         if settings.suite.method:
             changes = {**changes, **settings.variants[method].recipe}
         for dataset, recipe in settings.train.get(settings.kind(method), {}).items():
-            found[method, dataset] = {**recipe, **changes}.get("backbone")
-    return {cell: backbone for cell, backbone in found.items() if backbone}
+            found[method, dataset] = {**recipe, **changes}
+    return found
 
 
 def related(settings: Settings, find: Callable[[Settings], Findings]) -> dict:
@@ -186,7 +186,7 @@ def main(*arguments: str) -> None:
         "titles": titles(settings, findings),
         **related(settings, find),
     }
-    write_report(records, grid, destination, published_figures(settings), facts, backbones(settings))
+    write_report(records, grid, destination, published_figures(settings), facts, recipes(settings))
     left_out = f", {len(skipped)} skipped" if skipped else ""
     print(f"{len(records)} of {len(grid.keys)} runs reported{left_out}: {destination / 'index.html'}")
 

@@ -44,7 +44,7 @@ def beside_table(
     grid: Grid,
     results: pd.DataFrame,
     published: Published,
-    backbones: Mapping[tuple[str, str], str] | None = None,
+    recipes: Mapping[tuple[str, str], Mapping] | None = None,
 ) -> pd.DataFrame:
     """Ours and theirs: a row a data set × method × bits × source, run or not; columns `COLUMNS`.
 
@@ -58,16 +58,18 @@ def beside_table(
         records, grid: the suite's runs.
         results: their `results_table`.
         published: what was published.
-        backbones: (method, data set) -> backbone of the recipe, for cells that were not run.
+        recipes: (method, data set) -> recipe, for cells that were not run.
     """
     figures = published.figures[published.figures["ours"].isin(grid.methods)]
     sizes = {record.dataset: record.about for record in records}
-    trained = {(r.method, r.dataset): r.about.get("recipe", {}).get("backbone") for r in records}
-    trained = {**(backbones or {}), **{cell: name for cell, name in trained.items() if name}}
-    rows = [
-        figure | {"difference": _difference(figure, trained, sizes.get(figure["dataset"], {}))}
-        for figure in figures.to_dict("records")
-    ]
+    trained = {(r.method, r.dataset): r.about["recipe"] for r in records if r.about.get("recipe")}
+    trained = {**(recipes or {}), **trained}
+    rows = []
+    for figure in figures.to_dict("records"):
+        cell, about = (figure["ours"], figure["dataset"]), sizes.get(figure["dataset"], {})
+        found = [figure["difference"], *_other_data(figure, about)]
+        found += _other_recipe(figure, published.recipes.get(cell, {}), trained.get(cell, {}))
+        rows.append(figure | {"difference": "; ".join(filter(None, found))})
     fair = [row for row in rows if not row["difference"]]
     papers = {row["paper"] for row in fair if row["dataset"] in grid.datasets}
     fair = [row for row in fair if row["paper"] in papers]
@@ -95,19 +97,32 @@ def _shown(theirs: list[dict], bits: int) -> list[dict]:
     return (fair or [nothing]) + [row for row in here if row["difference"]]
 
 
-def _difference(figure: dict, backbones: Mapping[tuple[str, str], str], about: dict) -> str:
-    """Why a figure cannot be compared with ours; empty if it can."""
-    found = [figure["difference"]]
-    ours, theirs = backbones.get((figure["ours"], figure["dataset"])), figure["backbone"]
-    if ours and theirs and ours != theirs:
-        found.append(f"another backbone: {theirs}, ours {ours}")
+def _other_recipe(figure: dict, published: Mapping, recipe: Mapping) -> list[str]:
+    """How our recipe differs from what a figure was trained with, in what is known of that."""
+    found, ours = [], recipe.get("backbone")
+    if ours and figure["backbone"] and ours != figure["backbone"]:
+        found.append(f"another backbone: {figure['backbone']}, ours {ours}")
+    other = [key for key, value in published.items() if key in recipe and recipe[key] != value]
+    if other and pd.notna(figure["map"]):
+        said = ", ".join(f"{key} {_short(published[key])} (ours {_short(recipe[key])})" for key in other)
+        found.append(f"another recipe: {said}")
+    return found
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _other_data(figure: dict, about: dict) -> list[str]:
+    """How our data and our cut of the ranking differ from a figure's."""
+    found = []
     for name, things in {"queries": "queries", "database": "database images"}.items():
         if name in about and pd.notna(figure[name]) and about[name] != figure[name]:
             found.append(f"other data: {figure[name]:,.0f} {things}, ours {about[name]:,}")
     ours = _ranks(about.get("conventions", {}).get("map_reference", ""))
     if figure["convention"] == "reference" and ours and figure["ranks"] and ours != figure["ranks"]:
         found.append(f"another cut of the ranking: {figure['ranks']} ranks, ours {ours}")
-    return "; ".join(filter(None, found))
+    return found
 
 
 def _ranks(described: str) -> str:

@@ -37,7 +37,7 @@ class Numbers:
         grid: Grid,
         published: Published,
         titles: Mapping[str, str] | None = None,
-        backbones: Mapping[tuple[str, str], str] | None = None,
+        recipes: Mapping[tuple[str, str], Mapping] | None = None,
     ) -> "Numbers":
         """Count everything. UserError: a record that is not in the grid, or that came twice."""
         records = in_order(records, grid)
@@ -46,7 +46,7 @@ class Numbers:
         }
         names = {name: name for name in (*grid.methods, *grid.datasets)} | names
         results = results_table(records, grid)
-        beside = beside_table(records, grid, results, published, backbones)
+        beside = beside_table(records, grid, results, published, recipes)
         return cls(
             records,
             grid,

@@ -1,5 +1,6 @@
 """The papers' and the authors' figures: in one unit, with a mark on what nobody has verified."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from hashrepro.reporting.sources import TAKEN, Sources, read_words
 FILES = ("semicon.csv", "schn.csv")
 COLUMNS = ["paper", "dataset", "method", "bits", "map", "source", "verified"]
 RESOLVED = [*COLUMNS, "label", *TAKEN, "queries", "database", "ranks", "difference"]
+RECIPE_COLUMNS = ("method", "dataset", "source")  # the others are keys of a recipe
 BAND_COLUMNS = ("dataset", "method", "bits", "selected", "low", "high", "note")
 TOLERANCE = 2.0  # points
 
@@ -27,12 +29,14 @@ class Published:
     from being compared (empty: nothing). A source whose table nobody has read has a row with `map` NaN and `bits` 0.
     `bands`: where a reproduction should lie: (data set, method, bits, selected) -> (low, high), our names;
     `tolerance`: points around the figure where there is none.
+    `recipes`: what the figures were trained with, as far as it is known: (method, data set) -> key -> value, our names.
     `curves` and `times`: of the authors' logs, as `hashrepro.reporting.logs` gives them.
     """
 
     figures: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=RESOLVED))
     bands: Mapping[tuple[str, str, int, str], tuple[float, float]] = field(default_factory=dict)
     tolerance: float = TOLERANCE
+    recipes: Mapping[tuple[str, str], Mapping] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=logs.CURVE_COLUMNS))
     times: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=logs.TIME_COLUMNS))
 
@@ -42,7 +46,7 @@ def read_folder(folder: Path, datasets: Mapping[str, str], tolerance: float = TO
 
     Args:
         folder: `FILES` and the logs have the figures, sources.csv and protocols.csv say what they may be compared with
-            (`Sources`), bands.csv (percent) where a reproduction should lie.
+            (`Sources`), bands.csv (percent) where a reproduction should lie, recipes.csv what they were trained with.
         datasets: label of a data set in these files -> this project's name of it; others are left out.
         tolerance: points around a figure that count as reproduced where bands.csv has no row.
 
@@ -68,9 +72,33 @@ def read_folder(folder: Path, datasets: Mapping[str, str], tolerance: float = TO
         pd.DataFrame(figures + sources.unread(figures, names), columns=RESOLVED),
         bands,
         tolerance,
+        read_recipes(folder / "recipes.csv", datasets),
         logs.read_curves(folder, trained),
         logs.times(trained),
     )
+
+
+def read_recipes(path: Path, datasets: Mapping[str, str]) -> dict[tuple[str, str], dict]:
+    """(method, our name of a data set) -> key -> value; a key without a value is not known.
+
+    Raises:
+        UserError: a column is missing.
+    """
+    found = {}
+    for row in read_words(path, RECIPE_COLUMNS):
+        values = {key: _value(text) for key, text in row.items() if text and key not in RECIPE_COLUMNS}
+        for label in row["dataset"].split(";"):
+            if label in datasets:
+                found |= dict.fromkeys(((name, datasets[label]) for name in row["method"].split(";")), values)
+    return found
+
+
+def _value(text: str) -> object:
+    """A word, or what it says in JSON: a number, or a list of them."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def read_published(path: Path, datasets: dict[str, str]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ def write_report(
     destination: Path,
     published: Published | None = None,
     facts: dict | None = None,
-    backbones: Mapping[tuple[str, str], str] | None = None,
+    recipes: Mapping[tuple[str, str], Mapping] | None = None,
 ) -> None:
     """Write a suite's report into `destination`: the same records give the same bytes.
 
@@ -38,13 +38,13 @@ def write_report(
             suite), "notes" (sentences), "titles" (name of a method or data set -> its title), "parts" (the suites
             that are built with this one: {"title", "href" of the page, "bits", "rows" as `part_rows` gives them}) and
             "whole" (the suite that this one is a part of: {"title", "href"}).
-        backbones: (method, data set) -> backbone of its recipe, for cells that were not run.
+        recipes: (method, data set) -> recipe, for cells that were not run.
 
     Raises:
         UserError: a record that is not in the grid, or that came twice.
     """
     facts, destination = facts or {}, Path(destination)
-    numbers = Numbers.of(records, grid, published or Published(), facts.get("titles"), backbones)
+    numbers = Numbers.of(records, grid, published or Published(), facts.get("titles"), recipes)
     for name, content in {**_results(numbers), **_beside(numbers)}.items():
         _write(destination / name, content)
     for name in plots.TABLES:

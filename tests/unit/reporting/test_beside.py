@@ -13,8 +13,8 @@ from hashrepro.reporting.tables import results_table
 GRID = Grid("s", ("adsh", "semicon"), ("cub",), (12,), (0, 1))
 
 
-def table(records, published, grid=GRID, backbones=None):
-    return beside.beside_table(records, grid, results_table(records, grid), published, backbones)
+def table(records, published, grid=GRID, recipes=None):
+    return beside.beside_table(records, grid, results_table(records, grid), published, recipes)
 
 
 def verdicts(records, *changes, grid=GRID, **more):
@@ -116,8 +116,37 @@ def test_another_protocol_is_for_orientation_and_leaves_an_open_row(change, abou
 
 def test_a_cell_that_was_not_run_has_the_backbone_of_its_recipe():
     published, cell = figures({"backbone": "resnet50"}), ("semicon", "cub")
-    assert table([], published, backbones={cell: "resnet50"})["verdict"].tolist()[-1] == "not run"
-    assert table([], published, backbones={cell: "alexnet"})["verdict"].tolist()[-1] == "orientation"
+    for backbone, verdict in (("resnet50", "not run"), ("alexnet", "orientation")):
+        found = table([], published, recipes={cell: {"backbone": backbone}})
+        assert found["verdict"].tolist()[-1] == verdict
+
+
+PUBLISHED_RECIPE = {"iterations": 40, "learning_rate": 2.5e-4, "milestones": [40]}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        ({**PUBLISHED_RECIPE, "precision": "bf16"}, ""),
+        ({"iterations": 40}, ""),
+        ({}, ""),
+        ({**PUBLISHED_RECIPE, "iterations": 2}, "another recipe: iterations 40 (ours 2)"),
+        (
+            {"milestones": [], "learning_rate": 1e-3},
+            "another recipe: learning_rate 0.00025 (ours 0.001), milestones [40] (ours [])",
+        ),
+    ],
+)
+def test_a_run_of_another_recipe_than_the_published_one_gets_no_verdict(recipe, words):
+    published = replace(figures({}), recipes={("semicon", "cub"): PUBLISHED_RECIPE})
+    row = table([run(0.4, recipe=recipe)], published).iloc[-1]
+    assert (row["difference"], row["verdict"]) == (words, "orientation" if words else "within band")
+
+
+def test_a_table_that_nobody_has_read_has_no_recipe_to_differ_from():
+    unread = figures({"map": float("nan"), "bits": 0})
+    published = replace(unread, recipes={("semicon", "cub"): PUBLISHED_RECIPE})
+    assert table([run(0.4, recipe={"iterations": 2})], published)["difference"].tolist()[-1] == ""
 
 
 def test_all_of_a_papers_table_appears_when_the_grid_has_a_part_of_it():

@@ -1,5 +1,6 @@
 """What data/published/ says, read as a report reads it: the figures of the specification at the right places."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -7,6 +8,7 @@ import pytest
 
 from hashrepro.reporting import beside
 from hashrepro.reporting.published import read_folder
+from hashrepro.settings import load_settings
 
 FOLDER = Path(__file__).parents[3] / "data" / "published"
 SETS = {
@@ -124,3 +126,20 @@ def test_a_project_without_these_data_sets_has_nothing():
     found = read_folder(FOLDER, {})
     assert (len(found.figures), len(found.bands), len(found.curves), len(found.times)) == (0, 0, 0, 0)
     assert isinstance(found.figures, pd.DataFrame)
+
+
+def test_the_recipes_are_the_presets_and_those_of_the_authors_logs(published):
+    settings = load_settings(FOLDER.parents[1])
+    assert len(published.recipes) == 5 + 3 + 2 * 3
+    for (method, dataset), values in published.recipes.items():
+        preset = settings.recipe(method, dataset).model_dump(mode="json")
+        assert {key: preset[key] for key in values} == values
+    logs = pd.read_csv(FOLDER / "semicon_logs.csv").dropna(subset="lr")
+    logs = logs[logs["repo"].str.startswith("aassxun/SEMICON") & logs["completed"]]
+    names = {"max_iter": "iterations", "max_epoch": "epochs", "num_samples": "samples", "wd": "weight_decay"}
+    names |= {"batch_size": "batch_size", "lr": "learning_rate", "momentum": "momentum"}
+    assert len(logs) > 10
+    for log in logs.to_dict("records"):
+        values = published.recipes["semicon", SETS[log["dataset"]]]
+        assert [log[column] for column in names] == [values[name] for name in names.values()], log
+        assert json.loads(log["lr_step"]) == values["milestones"]
