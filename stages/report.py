@@ -107,7 +107,7 @@ def recipes(settings: Settings) -> dict[tuple[str, str], dict]:
     for method in settings.grid.methods:
         changes = settings.overrides
         if settings.suite.method:
-            changes = {**changes, **settings.variants[method].recipe}
+            changes = {**changes, **settings.variants[method]}
         for dataset, recipe in settings.train.get(settings.kind(method), {}).items():
             found[method, dataset] = {**recipe, **changes}
     return found

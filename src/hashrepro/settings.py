@@ -31,6 +31,7 @@ class Suite(Block):
     summary: str | None = None  # the report's first lines
     parts: list[str] = []  # names of suites that are built with this one, below its folder
     method: str | None = None  # all of the grid's methods are variants of this one
+    titles: dict[str, str] = {}  # of variants, in tables, after the method's
 
     @property
     def pipeline(self) -> str:
@@ -60,13 +61,6 @@ class Grid(Block):
             for bits in self.bits
             for seed in self.seeds
         ]
-
-
-class Variant(Block):
-    """A method with some values of its recipe changed, under a name of its own: a row of an ablation."""
-
-    title: str  # in tables, after the method's
-    recipe: dict[str, Any]  # laid over the method's recipe for the data set
 
 
 class Machine(Block):
@@ -154,7 +148,9 @@ class Settings(Block):
     suite: Suite
     grid: Grid
     overrides: dict[str, Any] = {}  # laid over every recipe of the grid
-    variants: dict[Annotated[str, Field(pattern=r"^\w+$")], Variant] = {}
+    variants: dict[
+        Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]
+    ] = {}  # laid over the recipes of its method
     machine: Machine
     templates: dict[str, Any] = {}  # YAML blocks for others to merge
     datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
@@ -212,7 +208,7 @@ class Settings(Block):
         from hashrepro.learning.base import load_method  # torch and timm: stages without a recipe do without
 
         title = load_method(self.kind(method)).TITLE
-        return f"{title} {self.variants[method].title}" if self.suite.method else title
+        return f"{title} {self.suite.titles.get(method, f'({method})')}" if self.suite.method else title
 
     def recipe(self, method: str, dataset: str) -> "Recipe":
         """The checked recipe of a method on a data set, with what the suite and the variant change in it.
@@ -233,7 +229,7 @@ class Settings(Block):
             )
         changes = {"overrides": self.overrides}
         if self.suite.method:
-            changes[f"variants.{method}.recipe"] = self.variants[method].recipe
+            changes[f"variants.{method}"] = self.variants[method]
         files = {}
         for block, changed in changes.items():
             _check_keys(kind.Recipe, changed, f"{self.suite.file}: {block}")

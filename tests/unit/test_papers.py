@@ -82,6 +82,7 @@ def test_every_variant_changes_its_methods_recipe_and_each_in_another_way(name):
     whole = load_settings(ROOT).recipe(settings.suite.method, settings.grid.datasets[0])
     recipes = [settings.recipe(variant, settings.grid.datasets[0]) for variant in settings.variants]
     assert len({recipe.model_dump_json() for recipe in [whole, *recipes]}) == len(recipes) + 1
+    assert set(settings.suite.titles) == set(settings.variants)
     titles = [settings.method_title(variant) for variant in settings.variants]
     assert len(set(titles)) == len(titles)
 

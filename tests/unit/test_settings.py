@@ -132,7 +132,8 @@ def suite(edited, tmp_path):
         folder = tmp_path / "papers" / "mine"
         folder.mkdir(parents=True, exist_ok=True)
         about = (
-            "{name: mine, root: ../.., file: papers/mine/params.yaml, reports: reports/mine, method: METHOD}"
+            "{name: mine, root: ../.., file: papers/mine/params.yaml, reports: reports/mine, method: METHOD, "
+            "titles: {quick: in no time}}"
         )
         about = about.replace("METHOD", "adsh" if any("variants" in line for line in lines) else "null")
         grid = f"{{methods: [{methods}], datasets: [cub], bits: [12], seeds: [0]}}"
@@ -155,14 +156,13 @@ def test_a_suite_does_not_take_over_the_quickstarts_overrides(suite, edited):
 
 
 def test_a_variant_is_its_method_with_its_own_changes_over_the_suites(suite):
-    changed = (
-        "variants: {quick: {title: (quick), recipe: {iterations: 2}}, same: {title: (same), recipe: {}}}"
-    )
+    changed = "variants: {quick: {iterations: 2}, same: {}}"
     settings = suite("overrides: {iterations: 3, epochs: 7}", changed, methods="quick, same")
     quick, same = (settings.recipe(name, "cub") for name in ("quick", "same"))
     assert (quick.iterations, quick.epochs, same.iterations, same.epochs) == (2, 7, 3, 7)
     assert settings.kind("quick") == "adsh"
-    assert settings.method_title("quick") == "ADSH (quick)"
+    assert settings.method_title("quick") == "ADSH in no time"
+    assert settings.method_title("same") == "ADSH (same)"
     assert settings.run_params("quick", "cub", 12, 0)["method"] == "quick"
 
 
@@ -172,22 +172,16 @@ def test_a_variant_is_its_method_with_its_own_changes_over_the_suites(suite):
         (["overrides: {epoch: 1}"], "adsh", "Unknown key 'epoch'. Did you mean 'epochs'?", "overrides"),
         (["overrides: {epochs: 0}"], "adsh", "greater than 0; found 0", "train.adsh.cub.epochs"),
         (
-            ["variants: {quick: {title: a, recipe: {epoch: 1}}}"],
+            ["variants: {quick: {epoch: 1}}"],
             "quick",
             "Unknown key 'epoch'. Did you mean 'epochs'?",
-            "papers/mine/params.yaml: variants.quick.recipe",
+            "papers/mine/params.yaml: variants.quick",
         ),
         (
-            ["variants: {quick: {title: a, recipe: {}}}"],
+            ["variants: {quick: {}}"],
             "quik",
             "There is no variant called 'quik'. Did you mean 'quick'?",
             "papers/mine/params.yaml: variants",
-        ),
-        (
-            ["variants: {quick: {titel: a, recipe: {}}}"],
-            "quick",
-            "Unknown key 'titel'",
-            "variants.quick.titel",
         ),
     ],
 )
