@@ -9,12 +9,14 @@ export PATH := $(BIN):$(PATH)
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed -E 's/: .*## */\t/'
 
-# Python compiles what it imports; to compile all of it beforehand takes twice as long as that saves.
+# Python compiles what it imports; to compile all of it beforehand takes twice as long as that saves. But where Python may
+# not keep what it has compiled, every stage would compile torch anew.
 env: $(READY)    ## the virtual environment, from locked versions
 $(READY): requirements.lock setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -q -j 0 $(VENV) > /dev/null 2>&1 || true
 	@touch $@
 
 repro: $(READY)  ## the quick-start: data, training, codes, scores, table and pictures
