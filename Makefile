@@ -49,10 +49,10 @@ lint: $(READY)   ## the linters
 	ruff format --check .
 
 papers:          ## copy the pipeline of the root into papers/ after it was edited
-	for suite in semicon schn common; do cp dvc.yaml papers/$$suite/dvc.yaml; done
-	for suite in semicon schn; do sed -e 's/train\.$${item\.method}\./train.$${suite.method}./' \
+	for suite in papers/*/params.yaml; do cp dvc.yaml $${suite%/*}/dvc.yaml; done
+	for suite in papers/*/ablations/params.yaml; do sed -e 's/train\.$${item\.method}\./train.$${suite.method}./' \
 	    -e 's/\[overrides\]/[overrides, "variants.$${item.method}"]/' \
-	    -e 's/methods\/$${item\.method}\.py/methods\/$${suite.method}.py/' dvc.yaml > papers/$$suite/ablations/dvc.yaml; done
+	    -e 's/methods\/$${item\.method}\.py/methods\/$${suite.method}.py/' dvc.yaml > $${suite%/*}/dvc.yaml; done
 
 clean:           ## remove what the pipeline made, not DVC's cache
 	rm -rf runs work data/raw data/processed reports/* mlruns.db* mlartifacts

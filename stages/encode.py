@@ -2,11 +2,12 @@
 
 reads  runs/<suite>/<run>/{model,learned}.safetensors, data/processed/DATASET
 writes codes.safetensors (query codes; database codes learned, by the network, and by the untrained network, of a
-       sample; query and learned codes as they were when the test score was best), encode.json (time),
+       sample; query and learned codes as they were when the test score was best), encode.json (time, memory),
        attention/ (maps of a few queries; empty where the network has none);
        of a skipped run, markers that say why
 """
 
+import resource
 import time
 
 import numpy as np
@@ -72,9 +73,12 @@ def main(*arguments: str) -> None:
     learned, header = read_codes(run.folder / "learned.safetensors")
     header["untrained_rows"] = " ".join(map(str, floor))  # places in the database of the rows of `untrained`
     write_codes(run.folder / "codes.safetensors", {**learned, **trained, **untrained}, header)
-    write_json(
-        run.folder / "encode.json", {"seconds": seconds, "images_per_second": len(catalog.ids) / seconds}
-    )
+    took = {
+        "seconds": seconds,
+        "images_per_second": len(catalog.ids) / seconds,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    write_json(run.folder / "encode.json", took)
 
 
 def attention(run: Run, network: torch.nn.Module, catalog, cache, device: torch.device) -> Attention | None:

@@ -48,7 +48,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 def code_digest() -> str:
     """Digest of the library files that decide a run's numbers: a checkpoint of other code is not continued."""
     source = ROOT / "src" / "hashrepro"
-    packages = ("images", "methods", "networks", "retrieval")
+    packages = ("images", "learning", "methods", "networks", "retrieval")
     files = sorted(path for package in packages for path in (source / package).rglob("*.py"))
     files += [source / "seeds.py", source / "datasets" / "catalog.py"]
     return value_digest({str(path.relative_to(source)): file_digest(path) for path in files})

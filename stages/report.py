@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common import ROOT, Run, params_digest, stage
+from common import ROOT, Run, params_digest, run_params, stage
 from tqdm import tqdm
 
 from hashrepro.errors import UserError
@@ -24,6 +24,7 @@ from hashrepro.reporting.published import Published, read_folder
 from hashrepro.reporting.records import Grid, RunRecord, load_record
 from hashrepro.reporting.report import write_report
 from hashrepro.reporting.view import page_names
+from hashrepro.running.recorded import stale_scores
 from hashrepro.settings import Settings, load_settings, suite_file
 from hashrepro.tracking import Tracking
 
@@ -37,14 +38,17 @@ class Findings:
 
     records: list[RunRecord] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # key of the run -> reason
-    titles: dict[str, str] = field(default_factory=dict)  # method of a skipped run -> its title
+    outdated: list[str] = field(default_factory=list)  # keys of runs that are not what would be made now
 
-    def add(self, folder: Path, key: str) -> RunRecord | None:
-        """Read the run `key` from a suite's folder; its record, or None if it was skipped."""
-        train = read_json(folder / key / "train.json")
+    def add(self, folder: Path, key: str, title: str) -> RunRecord | None:
+        """Read the run `key` from a suite's folder; its record, or None if it was skipped.
+
+        Args:
+            title: of its method, which may have changed since it was trained.
+        """
+        train = read_json(folder / key / "train.json") | {"method_title": title}
         if "skipped" in train:
             self.skipped[key] = train["skipped"]
-            self.titles[train["method"]] = train["method_title"]
             return None
         record = complete(load_record(folder, key), train, read_json(folder / key / "encode.json"))
         self.records.append(record)
@@ -64,19 +68,32 @@ def complete(record: RunRecord, train: dict, encode: dict) -> RunRecord:
 
 
 def findings_from_runs(settings: Settings) -> Findings:
-    """The runs of the grid that DVC has built."""
-    findings = Findings()
-    for cell in settings.grid.runs():
+    """The runs of the grid that DVC has built, by the recipes of today, and scored since."""
+    cells, findings, titles = settings.grid.runs(), Findings(), method_titles(settings)
+    stale = stale_scores(ROOT, settings.suite, cells)
+    for cell in cells:
         run = Run(settings, *cell)
-        if (run.folder / "scores.json").exists():
-            findings.add(run.folder.parent, run.key)
+        if not all((run.folder / name).exists() for name in ("train.json", "encode.json", "scores.json")):
+            continue  # or a stage is at work, whose outputs DVC has removed
+        if cell in stale or not of_todays_recipe(run):
+            findings.outdated.append(run.key)
+        else:
+            findings.add(run.folder.parent, run.key, titles[run.method])
     return findings
+
+
+def of_todays_recipe(run: Run) -> bool:
+    """Whether a run was trained by the recipe that params.yaml has now; keys that are new since are not compared."""
+    now = run_params(run)
+    then = read_json(run.folder / "train.json").get("recipe", {})
+    return all(now.get(key, value) == value for key, value in then.items())
 
 
 def findings_from_store(settings: Settings) -> Findings:
     """The newest tracked run of every cell whose parameters are those of params.yaml; scores from its metrics."""
     runs = {Run(settings, *cell).key: Run(settings, *cell) for cell in settings.grid.runs()}
     tracking, findings, seen = Tracking(ROOT, settings.suite.name), Findings(), set()
+    titles = method_titles(settings)
     for tracked in tqdm(tracking.finished_runs(), desc="tracked runs", leave=False):
         key = tracked.data.tags["hashrepro.run"]
         if key not in runs or key in seen or tracked.data.tags["params_digest"] != params_digest(runs[key]):
@@ -86,7 +103,7 @@ def findings_from_store(settings: Settings) -> Findings:
             folder = Path(temporary) / settings.suite.name / key
             folder.mkdir(parents=True)
             tracking.download(tracked, FILES, folder)
-            if record := findings.add(folder.parent, key):
+            if record := findings.add(folder.parent, key, titles[runs[key].method]):
                 record.scores = nested(tracked.data.metrics, record.scores)
     return findings
 
@@ -125,7 +142,7 @@ def related(settings: Settings, find: Callable[[Settings], Findings]) -> dict:
 
     def part(other: Settings) -> dict:
         findings = find(other)
-        names = page_names(findings.records, grid := grid_of(other, findings), titles(other, findings))
+        names = page_names(findings.records, grid := grid_of(other, findings), method_titles(other))
         return {**link(other), "bits": grid.bits, "rows": part_rows(findings.records, grid, names)}
 
     above = settings.suite.name.rpartition("/")[0]
@@ -139,13 +156,8 @@ def grid_of(settings: Settings, findings: Findings) -> Grid:
     return Grid(settings.suite.name, *lists, findings.skipped)
 
 
-def titles(settings: Settings, findings: Findings) -> dict[str, str]:
-    """The titles of methods that no run says: of skipped ones, and of those that were not run."""
-    said = {record.method for record in findings.records} | set(findings.titles)
-    silent = [
-        method for method in settings.grid.methods if method not in said
-    ]  # torch is imported for these alone
-    return findings.titles | {method: settings.method_title(method) for method in silent}
+def method_titles(settings: Settings) -> dict[str, str]:
+    return {method: settings.method_title(method) for method in settings.grid.methods}
 
 
 def nested(metrics: dict[str, float], layout: dict) -> dict:
@@ -179,15 +191,21 @@ def main(*arguments: str) -> None:
     grid = grid_of(settings, findings)
     destination = ROOT / (options.out or settings.suite.reports)
     notes = [line.removeprefix("- ") for line in untrained(records)]
+    if findings.outdated:
+        notes.append(
+            "Left out, as they are of an earlier recipe or were not scored since they were trained: "
+            f"{', '.join(findings.outdated)}."
+        )
     facts = {
         "title": settings.suite.title,
         "summary": settings.suite.summary,
         "notes": notes,
-        "titles": titles(settings, findings),
+        "titles": method_titles(settings),
         **related(settings, find),
     }
     write_report(records, grid, destination, published_figures(settings), facts, recipes(settings))
     left_out = f", {len(skipped)} skipped" if skipped else ""
+    left_out += f", {len(findings.outdated)} out of date" if findings.outdated else ""
     print(f"{len(records)} of {len(grid.keys)} runs reported{left_out}: {destination / 'index.html'}")
 
 

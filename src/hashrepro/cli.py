@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hashrepro.errors import UserError
 from hashrepro.running.command import add_commands as add_run
 from hashrepro.search.arguments import add_commands as add_search
-from hashrepro.settings import QUICKSTART, Settings, load_settings, pipeline_of, suite_file
+from hashrepro.settings import QUICKSTART, Settings, load_settings, load_with_parts, pipeline_of, suite_file
 from hashrepro.tracking.arguments import add_commands as add_tracking
 
 if TYPE_CHECKING:
@@ -157,9 +157,20 @@ def checked(command: Callable[[argparse.Namespace, Path], int]) -> Callable[[arg
 
 
 def report(arguments: argparse.Namespace, root: Path) -> int:
-    options = ["--from-mlflow"] if arguments.from_mlflow else []
-    options += ["--out", arguments.out] if arguments.out else []
-    return run(sys.executable, "stages/report.py", arguments.params, *options, root=root)
+    whole, *parts = load_with_parts(root, arguments.params)
+    code = report_one(whole, root, arguments.from_mlflow, arguments.out)
+    # the pages that the first one leads to; from the store alone it has their tables only
+    for part in parts:
+        if not arguments.from_mlflow and any((root / "runs" / part.suite.name).glob("*/scores.json")):
+            out = arguments.out and str(Path(arguments.out) / part.suite.name.rpartition("/")[2])
+            code = max(code, report_one(part, root, False, out))
+    return code
+
+
+def report_one(settings: Settings, root: Path, from_mlflow: bool, out: str | None) -> int:
+    options = ["--from-mlflow"] if from_mlflow else []
+    options += ["--out", out] if out else []
+    return run(sys.executable, "stages/report.py", settings.suite.file, *options, root=root)
 
 
 def show(arguments: argparse.Namespace, root: Path) -> int:

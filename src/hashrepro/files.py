@@ -125,6 +125,14 @@ def read_json(path: str | os.PathLike) -> object:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def read_json_if_whole(path: str | os.PathLike) -> dict:
+    """The object in a JSON file; empty where the file is missing or damaged, for what DVC will make anew."""
+    try:
+        return read_json(path)
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def file_digest(path: str | os.PathLike, algorithm: str = "sha256") -> str:
     """Hexadecimal digest of a file's bytes."""
     with open(path, "rb") as file:

@@ -104,13 +104,27 @@ def test_one_learning_rate_makes_exactly_its_run_and_the_report_stale(built, war
         "train@adsh-birds-12-0",
         "encode@adsh-birds-12-0",
     }  # the rest follows from their outputs
-    log = warm.dvc(built.root, "repro")
+    assert_left_out(built, "adsh-birds-12-s0")  # its recipe is another one now
+    log = warm.dvc(built.root, "repro", "--single-item", "train@adsh-birds-12-0")
+    assert_left_out(built, "adsh-birds-12-s0")  # its scores are those of the training before
+    log += warm.dvc(built.root, "repro")
     assert executed(log) == {
         *(f"{stage}@adsh-birds-12-0" for stage in ("train", "encode", "evaluate")),
         "report",
     }
     _, again = built.script("hashrepro", "report", "--from-mlflow", "--out", "reports-mlflow")
     assert "adsh-birds-12-s0" in (built.root / "reports-mlflow" / "index.html").read_text(), again
+
+
+def assert_left_out(built, key):
+    """A report of what there is has all runs but this one, and says so."""
+    code, output = built.script("hashrepro", "report", "--out", "reports-partly")
+    assert code == 0, output
+    assert f"{len(RUNS) - 1} of {len(RUNS)} runs reported, 1 out of date" in output
+    folder = built.root / "reports-partly"
+    assert f"not scored since they were trained: {key}." in (folder / "index.html").read_text()
+    with open(folder / "results.csv") as file:
+        assert [row["keys"] for row in csv.DictReader(file) if row["runs"] == "0"] == [""]
 
 
 def test_what_does_not_fit_together_is_skipped_with_its_reason(built, warm):

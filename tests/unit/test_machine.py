@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from hashrepro.errors import UserError
 from hashrepro.settings import Machine
@@ -87,3 +88,15 @@ def test_a_process_whose_launcher_has_ended_does_not_begin(machine, monkeypatch,
     monkeypatch.setenv("HASHREPRO_LAUNCHER", "1" if os.getppid() != 1 else "2")
     with pytest.raises(SystemExit, match="has ended"), machine.exclusive(tmp_path / "run"):
         raise AssertionError
+
+
+def test_a_checkpoint_of_any_other_library_code_than_training_depends_on_is_another(machine, monkeypatch):
+    monkeypatch.setattr(machine, "value_digest", lambda files: files)
+    root = STAGES.parent
+    deps = YAML(typ="safe").load(root / "dvc.yaml")["stages"]["train"]["deps"]
+    own = [root / dep for dep in deps if dep.startswith("src/") and "${" not in dep]
+    files = {file for dep in own for file in (dep.rglob("*.py") if dep.is_dir() else [dep])}
+    files |= set((root / "src/hashrepro/methods").glob("*.py"))
+    names = {str(file.relative_to(root / "src/hashrepro")) for file in files}
+    assert len(names) > 40
+    assert names <= set(machine.code_digest())

@@ -19,6 +19,7 @@ class Planned:
     """One suite of a plan, and its runs with their costs."""
 
     settings: Settings
+    device: str  # "cuda" or "cpu", what it would run on
     costs: dict[tuple[str, str, int, int], Cost]
 
     def to_train(self, stale: Mapping[str, object]) -> list[tuple[str, str, int, int]]:
@@ -33,7 +34,7 @@ def with_parts(root: Path, file: str, device: str) -> list[Planned]:
     for settings in load_with_parts(root, file):
         rates = Rates(root, settings, device)
         costs = {cell: run_cost(root, settings, rates, cell) for cell in settings.grid.runs()}
-        suites.append(Planned(settings, costs))
+        suites.append(Planned(settings, device, costs))
     return suites
 
 
@@ -117,7 +118,7 @@ def total_text(
     free = shutil.disk_usage(root).free
     guessed = sum(not cost.measured for cost in to_train)
     own = bool(to_train) and all(cost.device == "this machine" for cost in to_train)
-    unit = "CPU" if own else "GPU"
+    unit = "CPU" if own and suites[0].device == "cpu" else "GPU"  # published rates are a GPU's
     lines = [
         "in all",
         f"    to run: {tally(stale) or 'nothing'}",

@@ -8,7 +8,7 @@ from statistics import median
 
 import pandas as pd
 
-from hashrepro.files import read_json
+from hashrepro.files import read_json_if_whole
 from hashrepro.settings import Settings, load_settings, suite_files
 
 FALLBACK = (10.0, 2.0)  # milliseconds an image, training and encoding, of what nobody has measured
@@ -49,14 +49,14 @@ class Rates:
         for file in suite_files(self.root).values():
             suite = load_settings(self.root, file)
             for path in sorted((self.root / "runs" / suite.suite.name).glob("*/train.json")):
-                train, encoded = read_json(path), path.with_name("encode.json")
+                train, encoded = read_json_if_whole(path), read_json_if_whole(path.with_name("encode.json"))
                 if "recipe" not in train or train.get("dataset") not in suite.datasets:
                     continue  # skipped, or of a data set that is gone
                 if train["device"].startswith("CPU") != (self.device == "cpu"):
                     continue
                 recipe = train["recipe"]
                 images = recipe["iterations"] * recipe["epochs"] * recipe["samples"]
-                speed = read_json(encoded).get("images_per_second") if encoded.exists() else None
+                speed = encoded.get("images_per_second")
                 yield {
                     "method": train.get("kind", train["method"]),
                     "backbone": recipe["backbone"],

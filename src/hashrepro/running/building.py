@@ -18,7 +18,7 @@ from hashrepro.running.dask_engine import Dask
 from hashrepro.running.driver import Ends, run_all
 from hashrepro.running.engines import Engine, Threads
 from hashrepro.running.job import Job, log_file
-from hashrepro.running.order import Earlier, urgencies
+from hashrepro.running.order import Earlier, priorities
 from hashrepro.running.slots import Slots, gpus_for, visible_devices
 from hashrepro.running.stages import kind_of, stale_stages, tally
 from hashrepro.settings import Machine
@@ -115,7 +115,7 @@ def _run(
     with opened as engine:
         together = engine.together()
         print(f"{len(stages)} stages: {tally(stages)}; {together} at a time on a machine")
-        urgency = urgencies(stages, estimates.cost)
+        priority = priorities(stages, estimates.cost)
         jobs = {
             stage: Job(
                 stage,
@@ -124,7 +124,7 @@ def _run(
                 environment={"HASHREPRO_THREADS": str(max(1, machine.threads // together))},
                 gpus=gpus_for(stage, machine.processes),
                 memory=estimates.memory(stage),
-                urgency=urgency[stage],
+                priority=priority[stage],
             )
             for stage in stages
         }

@@ -12,12 +12,14 @@ from concurrent.futures import Future
 from contextlib import chdir
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest, value_digest, whole
 from hashrepro.running.dask_engine import Dask
 from hashrepro.running.job import Job, Outcome, guarded, log_file, run_job
+from hashrepro.running.recorded import by_lock, lock_entries
+from hashrepro.running.stages import kind_of
 
 IN_CLONES = ("train", "encode", "evaluate")  # kinds of stages; the head runs the others
 _NO_SOURCES = (":!*.lock", ":!*.md", ":!docs", ":!tests", ":!reports", ":!bench", ":!.dvc")
@@ -142,17 +144,6 @@ def require_default_remote(root: Path, remote: str) -> None:
         )
 
 
-def lock_entries(root: Path, addresses: Iterable[str]) -> dict[str, dict]:
-    """What dvc.lock files say of some stages, by address; a stage that they do not know is left out."""
-    from dvc.utils.serialize import load_yaml
-
-    found = {}
-    for path, names in _by_lock(addresses).items():
-        stages = load_yaml(str(root / path))["stages"] if (root / path).exists() else {}
-        found |= {address: stages[name] for name, address in names.items() if name in stages}
-    return found
-
-
 def merge_entries(root: Path, entries: dict[str, dict]) -> None:
     """Put stages' entries, by address, into the dvc.lock files at `root`, while no dvc command reads or writes them."""
     from dvc.repo import Repo
@@ -161,7 +152,7 @@ def merge_entries(root: Path, entries: dict[str, dict]) -> None:
     if lock_entries(root, entries) == entries:
         return
     with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
-        for path, names in _by_lock(entries).items():
+        for path, names in by_lock(entries).items():
             lock = load_yaml(str(root / path)) if (root / path).exists() else {"schema": "2.0", "stages": {}}
             lock["stages"] |= {name: entries[address] for name, address in names.items()}
             with whole(root / path) as temporary:
@@ -169,19 +160,18 @@ def merge_entries(root: Path, entries: dict[str, dict]) -> None:
 
 
 def producers(root: Path, stages: Iterable[str]) -> dict[str, list[str]]:
-    """Of each stage, the stages whose outputs it reads, by address."""
+    """Of each stage, the stages whose outputs it reads, by address.
+
+    Evaluating reads what training left, too: by that it finds the run in the tracking store. DVC need not know.
+    """
     from dvc.repo import Repo
 
     with chdir(root), Repo(_wait_for_lock=True) as repo:
         graph = repo.index.graph
         known = {stage.addressing: stage for stage in graph}  # an address is relative to the working folder
-        return {name: sorted(below.addressing for below in graph.successors(known[name])) for name in stages}
-
-
-def _by_lock(addresses: Iterable[str]) -> dict[PurePosixPath, dict[str, str]]:
-    """Path of the dvc.lock file -> name in it -> address."""
-    found: dict[PurePosixPath, dict[str, str]] = {}
-    for address in addresses:
-        pipeline, _, name = address.rpartition(":")
-        found.setdefault(PurePosixPath(pipeline or "dvc.yaml").with_suffix(".lock"), {})[name] = address
-    return found
+        found = {name: set(graph.successors(known[name])) for name in stages}
+        for name, read in found.items():
+            if kind_of(name) == "evaluate":
+                below = {stage for near in read for stage in graph.successors(near)}
+                read |= {stage for stage in below if kind_of(stage.addressing) == "train"}
+        return {name: sorted(stage.addressing for stage in read) for name, read in found.items()}

@@ -117,7 +117,7 @@ class Dask:
             self._run,
             key=f"{job.stage} {os.getpid()} {time.monotonic_ns()}",
             pure=False,
-            priority=job.urgency,
+            priority=job.priority,
             resources=self._resources(job),
         )
         self._pending[sent] = job.stage, outcome

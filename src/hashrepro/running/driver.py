@@ -1,4 +1,4 @@
-"""Every stage started when those that it waits for are done and there is room, the most urgent first."""
+"""Every stage started when those that it waits for are done and there is room, that of the highest priority first."""
 
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -54,7 +54,7 @@ def run_all(stages: dict[str, set[str]], jobs: dict[str, Job], engine: Engine) -
         jobs: of each stage.
     """
     ends = Ends()
-    waiting = sorted(stages, key=lambda name: -jobs[name].urgency)
+    waiting = sorted(stages, key=lambda name: -jobs[name].priority)
     running: dict[Future, str] = {}
     begun = time.monotonic()
     with tqdm(total=len(stages), desc="stages", unit="stage", dynamic_ncols=True) as bar:

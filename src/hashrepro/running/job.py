@@ -26,7 +26,7 @@ class Job:
         options: of `dvc repro`, besides --single-item.
         environment: laid over the environment of the process that runs it.
         gpus, memory: GPUs and bytes that it needs.
-        urgency: of several that could start, the one with the highest does.
+        priority: of several that could start, the one with the highest does.
     """
 
     stage: str
@@ -35,7 +35,7 @@ class Job:
     environment: dict[str, str] = field(default_factory=dict)
     gpus: int = 0
     memory: int = 0
-    urgency: float = 0.0
+    priority: float = 0.0
 
 
 @dataclass(frozen=True)

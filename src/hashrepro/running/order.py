@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 
-from hashrepro.files import read_json
+from hashrepro.files import read_json_if_whole
 from hashrepro.running.stages import kind_of
 
 DEFAULT_MEMORY = {"train": 2.0, "encode": 2.0}  # GB; a stage of any other kind: 1
@@ -29,11 +29,23 @@ def urgencies(stages: dict[str, set[str]], cost: Callable[[str], float]) -> dict
     return found
 
 
+def priorities(stages: dict[str, set[str]], cost: Callable[[str], float]) -> dict[str, float]:
+    """As `urgencies`, but a trained run is encoded and scored before anything else begins.
+
+    These stages are short beside a training: the whole takes hardly longer, a fault in them shows after the first
+    training and not after the last, and a training's checkpoint, which stays until then, is soon gone.
+    """
+    found = urgencies(stages, cost)
+    first = max(found.values(), default=0.0)
+    return {name: value + first * (kind_of(name) in ("encode", "evaluate")) for name, value in found.items()}
+
+
 class Earlier:
     """What stages of earlier runs took, from runs/**/train.json and encode.json of the repository at `root`.
 
-    An estimate is the stage's own last figure; else the mean over the runs of its method and data set; else, of
-    seconds, what was planned; else the mean over all stages of its kind; else the default.
+    An estimate is the stage's own last figure; else the mean over the runs of its method and data set in its suite;
+    else, of seconds, what was planned; else the mean over the runs of its method and data set in any suite; else that
+    over all stages of its kind; else the default. Memory is that of one process times those that trained together.
 
     Args:
         planned: seconds by address, for stages that are like none of earlier runs.
@@ -41,10 +53,14 @@ class Earlier:
 
     def __init__(self, root: Path, planned: Mapping[str, float] | None = None):
         self._planned = planned or {}
-        self._known: dict[str, list[tuple[str, dict]]] = {}
+        self._known: dict[str, list[tuple[str, str, dict]]] = {}
         for kind in ("train", "encode"):
             self._known[kind] = [
-                (re.sub(r"-s(\d+)$", r"-\1", path.parent.name), _read(path))
+                (
+                    path.parents[1].relative_to(root / "runs").as_posix(),
+                    re.sub(r"-s(\d+)$", r"-\1", path.parent.name),
+                    read_json_if_whole(path),
+                )
                 for path in sorted((root / "runs").rglob(f"{kind}.json"))
             ]
 
@@ -58,18 +74,23 @@ class Earlier:
         return int(1e6 * self._estimate(address, "peak_memory_mb", 1e3 * default))
 
     def _estimate(self, address: str, key: str, default: float, planned: float | None = None) -> float:
-        known = [(cell, about[key]) for cell, about in self._known.get(kind_of(address), []) if key in about]
-        own = address.partition("@")[2]
-        for alike in (lambda cell: cell == own, lambda cell: cell.rsplit("-", 2)[0] == own.rsplit("-", 2)[0]):
-            if values := [value for cell, value in known if alike(cell)]:
-                return fmean(values)
+        known = [
+            (suite, cell, about[key] * (about.get("processes", 1) if key == "peak_memory_mb" else 1))
+            for suite, cell, about in self._known.get(kind_of(address), [])
+            if key in about
+        ]
+        own, home = address.partition("@")[2], _suite_of(address)
+        alike = [entry for entry in known if entry[1].rsplit("-", 2)[0] == own.rsplit("-", 2)[0]]
+        here = [entry for entry in alike if entry[0] == home]
+        if found := [entry for entry in here if entry[1] == own] or here:
+            return fmean(value for *_, value in found)
         if planned is not None:
             return planned
-        return fmean(value for _, value in known) if known else default
+        found = alike or known
+        return fmean(value for *_, value in found) if found else default
 
 
-def _read(path: Path) -> dict:
-    try:
-        return read_json(path)
-    except ValueError:  # damaged: DVC will make it anew
-        return {}
+def _suite_of(address: str) -> str:
+    """The suite whose pipeline has a stage: each lies in papers/ in a folder of the suite's name."""
+    pipeline = address.rpartition(":")[0].removesuffix("dvc.yaml").strip("/")
+    return pipeline.removeprefix("papers/") or "quickstart"

@@ -15,7 +15,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         "and not tracked (exit code 1 if there is any; nothing is deleted); adopt: log from runs/ what the store lacks",
     )
     sub.add_argument(
-        "grid", nargs="?", metavar="GRID", help="a suite, for example semicon (default: the quick-start)"
+        "grid",
+        nargs="?",
+        metavar="GRID",
+        help="a suite with its parts, for example semicon (default: the quick-start)",
     )
 
     sub = command(

@@ -73,8 +73,12 @@ class Finding:
     mend: str
 
 
-def built(folder: Path, work: Path) -> Built:
-    """Look at a cell: its folder runs/<suite>/<run> and its scratch folder work/<suite>/<run>."""
+def built(folder: Path, work: Path, stale: bool = False) -> Built:
+    """Look at a cell: its folder runs/<suite>/<run> and its scratch folder work/<suite>/<run>.
+
+    Args:
+        stale: the scores that may be there are of an earlier training.
+    """
     mark = work / "fingerprint"
     now = {
         "checkpoint": mark.read_text()
@@ -87,7 +91,7 @@ def built(folder: Path, work: Path) -> Built:
         model = None if "skipped" in about else file_digest(folder / "model.safetensors")
     except (FileNotFoundError, json.JSONDecodeError):
         return Built(**now)
-    scored = (folder / "scores.json").exists()
+    scored = not stale and (folder / "scores.json").exists()
     return Built(about["params_digest"], model, about.get("fingerprint"), scored, **now)
 
 

@@ -8,19 +8,21 @@ from tqdm import tqdm
 
 from hashrepro.files import value_digest
 from hashrepro.reporting.records import run_key
-from hashrepro.settings import QUICKSTART, Settings, load_settings, suite_file
+from hashrepro.running.recorded import stale_scores
+from hashrepro.settings import QUICKSTART, Settings, load_settings, load_with_parts, suite_file
 from hashrepro.tracking.checking import Built, Tracked, built, compare
 from hashrepro.tracking.runs import adopt, read_about, tracked
 from hashrepro.tracking.store import Tracking, answering, shown
 
 
 def runs(arguments: argparse.Namespace, root: Path) -> int:
-    settings = load_settings(root, suite_file(root, arguments.grid or arguments.params))
-    tracking = Tracking(root, settings.suite.name)
-    with answering(tracking.uri):
-        return {"list": list_runs, "check": check_runs, "adopt": adopt_runs}[arguments.what](
-            root, settings, tracking
-        )
+    command = {"list": list_runs, "check": check_runs, "adopt": adopt_runs}[arguments.what]
+    codes = []
+    for settings in load_with_parts(root, suite_file(root, arguments.grid or arguments.params)):
+        tracking = Tracking(root, settings.suite.name)
+        with answering(tracking.uri):
+            codes.append(command(root, settings, tracking))
+    return max(codes)
 
 
 def list_runs(root: Path, settings: Settings, tracking: Tracking) -> int:
@@ -37,8 +39,9 @@ def check_runs(root: Path, settings: Settings, tracking: Tracking) -> int:
     suite = settings.suite.name
     cells = {run_key(*cell): value_digest(settings.run_params(*cell)) for cell in settings.grid.runs()}
     there = [Tracked.of(run) for run in tracking.runs()]
+    stale = {run_key(*cell) for cell in stale_scores(root, settings.suite, settings.grid.runs())}
     found = {
-        key: built(root / "runs" / suite / key, root / "work" / suite / key)
+        key: built(root / "runs" / suite / key, root / "work" / suite / key, key in stale)
         for key in tqdm(cells, desc="runs", unit="run", leave=False)
     }
     build = "hashrepro repro" if settings.suite.file == QUICKSTART else f"hashrepro run {suite}"
@@ -66,15 +69,22 @@ def summary(cells: dict[str, str], there: list[Tracked], found: dict[str, Built]
 
 def adopt_runs(root: Path, settings: Settings, tracking: Tracking) -> int:
     folder, count = root / "runs" / settings.suite.name, 0
-    keys = [run_key(*cell) for cell in settings.grid.runs()]
-    for key in (key for key in keys if (folder / key / "train.json").exists()):
-        about = read_about(folder / key)
-        run_id = tracked(tracking, folder / key, about)
-        if run_id is None or tracking.client.get_run(run_id).data.tags.get("hashrepro.evaluated") != "yes":
-            print(f"{key}: {adopt(tracking, folder / key)}")
+    cells = settings.grid.runs()
+    stale = stale_scores(root, settings.suite, cells)
+    for cell in cells:
+        own = folder / run_key(*cell)
+        if not (own / "train.json").exists():
+            continue
+        run_id, scored = tracked(tracking, own, read_about(own)), cell not in stale
+        if run_id is None or (scored and not _evaluated(tracking, run_id)):
+            print(f"{own.name}: {adopt(tracking, own, scored)}")
             count += 1
     print(f"{count} runs logged to {shown(tracking.uri)}")
     return 0
+
+
+def _evaluated(tracking: Tracking, run_id: str) -> bool:
+    return tracking.client.get_run(run_id).data.tags.get("hashrepro.evaluated") == "yes"
 
 
 def register(arguments: argparse.Namespace, root: Path) -> int:

@@ -71,11 +71,14 @@ def tracked(tracking: Tracking, folder: Path, about: dict) -> str | None:
     return tracking.find({**own, "hashrepro.model": file_digest(folder / "model.safetensors")})
 
 
-def adopt(tracking: Tracking, folder: Path) -> str:
+def adopt(tracking: Tracking, folder: Path, scored: bool = True) -> str:
     """Log what a run's folder has and the store lacks; the id of the tracked run.
 
     A run that the store does not know at all was restored from DVC's cache, made with another store, or could not be
     delivered: it is logged anew, the seconds of its iterations apart, which no file has.
+
+    Args:
+        scored: whether the scores that may be there are of the network that is there.
 
     Raises:
         UserError: as `read_about`.
@@ -83,7 +86,7 @@ def adopt(tracking: Tracking, folder: Path) -> str:
     about = read_about(folder)
     if (run_id := tracked(tracking, folder, about)) is None:
         run_id = _log_whole(tracking, folder, about)
-    if "skipped" not in about and (folder / "scores.json").exists():
+    if scored and "skipped" not in about and (folder / "scores.json").exists():
         log_evaluation(tracking, run_id, folder)
     return run_id
 

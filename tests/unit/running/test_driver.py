@@ -23,7 +23,7 @@ STAGES = {
 def run(stages, function, workers=2, devices=(), gpus=0, cost=lambda name: 1.0):
     """How `run_all` ends with `function(job) -> exit code` in place of DVC."""
     urgency = urgencies(stages, cost)
-    jobs = {name: Job(name, "/", gpus=gpus, urgency=urgency[name]) for name in stages}
+    jobs = {name: Job(name, "/", gpus=gpus, priority=urgency[name]) for name in stages}
     with Threads(
         Slots(workers, list(devices)), lambda job, stopped: Outcome(function(job), 1.0, job.stage)
     ) as engine:

@@ -6,6 +6,7 @@ import pytest
 
 from hashrepro.errors import UserError
 from hashrepro.files import file_digest, read_json, value_digest, write_json
+from hashrepro.settings import Suite
 from hashrepro.tracking import Tracking
 from hashrepro.tracking.commands import adopt_runs, check_runs, list_runs, table
 from hashrepro.tracking.delivery import Steps
@@ -53,7 +54,11 @@ def folder(tmp_path, tracking):
 def settings(suite):
     grid = SimpleNamespace(runs=lambda: [tuple(IDENTITY.values())])
     return SimpleNamespace(
-        suite=SimpleNamespace(name=suite, file="params.yaml"), grid=grid, run_params=lambda *cell: PARAMS
+        suite=Suite(name="quickstart", root=".", file="params.yaml", reports="reports").model_copy(
+            update={"name": suite}
+        ),
+        grid=grid,
+        run_params=lambda *cell: PARAMS,
     )
 
 
@@ -138,6 +143,35 @@ def test_the_commands_say_what_is_amiss_and_adopt_it(tracking, folder, tmp_path,
     assert head.split()[:3] == ["run", "state", "mAP"]
     assert row.split()[:3] == [KEY, "scored", "33.33"]
     assert last.startswith(f"1 runs of the suite {tracking.suite} in sqlite:")
+
+
+def test_scores_of_an_earlier_training_are_not_adopted(tracking, folder, tmp_path, capsys):
+    """The training was done again, and DVC has not scored it since."""
+    model, codes = f"runs/{KEY}/model.safetensors", f"runs/{KEY}/codes.safetensors"
+    name = "-".join(map(str, IDENTITY.values()))
+    lock = {
+        f"train@{name}": {"cmd": "", "outs": [{"path": model, "md5": "new"}]},
+        f"encode@{name}": {
+            "cmd": "",
+            "deps": [{"path": model, "md5": "old"}],
+            "outs": [{"path": codes, "md5": "codes"}],
+        },
+        f"evaluate@{name}": {"cmd": "", "deps": [{"path": codes, "md5": "codes"}]},
+    }
+    write_json(tmp_path / "dvc.lock", {"schema": "2.0", "stages": lock})  # JSON is YAML
+    values = settings(tracking.suite)
+    for count in (1, 0):
+        assert adopt_runs(tmp_path, values, tracking) == 0
+        assert f"{count} runs logged" in capsys.readouterr().out
+    (run,) = tracking.finished_runs() or tracking.runs()
+    assert "last.learned.map" not in run.data.metrics
+    assert check_runs(tmp_path, values, tracking) == 0
+    lock[f"encode@{name}"]["deps"][0]["md5"] = "new"
+    write_json(tmp_path / "dvc.lock", {"schema": "2.0", "stages": lock})
+    assert check_runs(tmp_path, values, tracking) == 1
+    assert adopt_runs(tmp_path, values, tracking) == 0
+    (run,) = tracking.finished_runs()
+    assert run.data.metrics["last.learned.map"] == THIRD
 
 
 def test_a_table_has_columns():
