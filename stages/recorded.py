@@ -4,7 +4,8 @@ import os
 import shutil
 
 from common import ROOT, Run
-from ruamel.yaml import YAML
+
+from hashrepro.running.recorded import read_lock
 
 
 def recorded(run: Run, written: dict[str, str] | None) -> bool:
@@ -12,10 +13,9 @@ def recorded(run: Run, written: dict[str, str] | None) -> bool:
 
     Its train.json says when it ended, so another training that ended in the same bits is not taken for it.
     """
-    lock = (ROOT / run.settings.suite.file).with_name("dvc.lock")
-    if written is None or not lock.exists():
+    if written is None:
         return False
-    stages = YAML(typ="safe").load(lock).get("stages", {})
+    stages = read_lock((ROOT / run.settings.suite.file).with_name("dvc.lock"))
     stage = stages.get(f"train@{run.method}-{run.dataset}-{run.bits}-{run.seed}", {})
     return {os.path.basename(out["path"]): out["md5"] for out in stage.get("outs", [])} == written
 

@@ -112,6 +112,26 @@ def test_ctrl_c_in_training(root, warm, rerun):
     assert "up to date" in warm.dvc(root, "repro", TRAIN)
 
 
+@pytest.mark.parametrize("torn", [True, False], ids=["in a stage", "between stages"])
+def test_lock_file_torn(prepared, root, warm, undisturbed, torn):
+    """DVC writes it in place: killed meanwhile, or on a full disk, it leaves the beginning of it."""
+    warm.dvc(root, "repro", ENCODE)
+    lock = root / "dvc.lock"
+    text = lock.read_text()
+    last = max(text.index(f"  {stage}:") for stage in (TRAIN, ENCODE))
+    lock.write_text(text[: last + 30 if torn else last])
+    if torn:
+        output = type(prepared)(root).run("hashrepro", "repro", "--workers", "2", ok=False)
+        assert "mend:  remove ./dvc.lock" in output
+        lock.unlink()
+    log = warm.dvc(root, "repro", ENCODE)
+    assert log.count("is cached - skipping run, checking out outputs") == 1 + torn
+    assert steps_done_before(log) is None
+    names = (*LEARNED, "codes.safetensors")
+    assert bits(root, names) == {name: undisturbed[name] for name in names}
+    assert tracked(root) == ONCE
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["the trainer", "dvc"])
 def test_terminated_in_training(root, warm, rerun, to):

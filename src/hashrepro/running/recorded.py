@@ -1,19 +1,57 @@
 """What DVC has recorded of stages, in its dvc.lock files: which bytes they read, and which they made."""
 
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hashrepro.errors import UserError
 from hashrepro.settings import Suite
 
 
-def lock_entries(root: Path, addresses: Iterable[str]) -> dict[str, dict]:
-    """What dvc.lock files say of some stages, by address; a stage that they do not know is left out."""
-    from dvc.utils.serialize import load_yaml
+def read_lock(path: Path, patience: float = 10.0) -> dict[str, dict]:
+    """The stages in a dvc.lock file, by name; none where there is no such file.
 
+    DVC writes the file in place: while it does so in another process, it is looked at again.
+
+    Args:
+        patience: seconds until a file that is not whole counts as torn.
+
+    Raises:
+        UserError: it is torn.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return YAML(typ="safe").load(path)["stages"] | {}
+        except FileNotFoundError:
+            return {}
+        except (YAMLError, KeyError, TypeError) as error:
+            if time.monotonic() > end:
+                raise UserError(f"{path.name} is not whole.", where=path, mend=torn(path)) from error
+        time.sleep(0.2)
+
+
+def torn(path: object) -> str:
+    """What mends a dvc.lock file that DVC was killed over, or that a full disk has cut."""
+    return (
+        f"remove {path} (or `git checkout` it), and run the same command again: "
+        "DVC finds what it had recorded in its cache, and trains nothing again"
+    )
+
+
+def lock_entries(root: Path, addresses: Iterable[str]) -> dict[str, dict]:
+    """What dvc.lock files say of some stages, by address; a stage that they do not know is left out.
+
+    Raises:
+        UserError: as `read_lock`.
+    """
     found = {}
     for path, names in by_lock(addresses).items():
-        stages = load_yaml(str(root / path))["stages"] if (root / path).exists() else {}
+        stages = read_lock(root / path)
         found |= {address: stages[name] for name, address in names.items() if name in stages}
     return found
 

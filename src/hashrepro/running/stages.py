@@ -8,6 +8,7 @@ from pathlib import Path
 import networkx
 
 from hashrepro.errors import UserError
+from hashrepro.running.recorded import torn
 
 GLOB = re.compile(r"[*?\[]")
 
@@ -49,10 +50,13 @@ def stale_stages(root: Path, targets: list[str], force: bool = False) -> dict[st
                 if stage in stale
             }
     except DvcException as error:
+        lock = re.search(r"[^'\s]*\bdvc\.lock\b", str(error))
         raise UserError(
             f"DVC cannot tell what to run: {error}",
             where=", ".join(targets) or "dvc.yaml",
-            mend="see `dvc stage list --all` for what there is, and `dvc status` for what is wrong",
+            mend=torn(lock[0])
+            if lock
+            else "see `dvc stage list --all` for what there is, and `dvc status` for what is wrong",
         ) from None
 
 
