@@ -127,6 +127,12 @@ def test_a_corner_of_a_papers_tables(space, dvc):
     for other in ("schn", "schn/ablations", "common"):  # DVC reads them, too
         narrowed(space.root, other, methods=load_settings(ROOT, suite_files(ROOT)[other]).grid.methods[:1])
     check(space, dvc, "semicon")
+    space.run("hashrepro", "report", "semicon", "--out", "elsewhere")  # with the pages of its parts
+    for name in ("results.csv", "index.html"):
+        for part in ("", "ablations/"):
+            again = (space.root / "elsewhere" / part / name).read_bytes()
+            assert again == (space.root / "reports" / "semicon" / part / name).read_bytes()
+    assert 'href="ablations/index.html"' in (space.root / "elsewhere" / "index.html").read_text()
 
 
 @pytest.mark.slow

@@ -38,7 +38,7 @@ def read_lock(path: Path, patience: float = 10.0) -> dict[str, dict]:
 def torn(path: object) -> str:
     """What mends a dvc.lock file that DVC was killed over, or that a full disk has cut."""
     return (
-        f"remove {path} (or `git checkout` it), and run the same command again: "
+        f"remove {path}, and run the same command again: "
         "DVC finds what it had recorded in its cache, and trains nothing again"
     )
 
