@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        preexec_fn=lambda: signal_at_parents_end(signal.SIGKILL),  # if this process itself is killed
+        preexec_fn=_as_child,
     )
     threading.Thread(target=_end_with_input, args=(grace, interrupted), daemon=True).start()
     code = child.wait()
@@ -39,6 +39,15 @@ def main(words: list[str]) -> int:
     if interrupted.is_set():
         return INTERRUPTED
     return code if code >= 0 else 128 - code
+
+
+def _as_child() -> None:
+    """In the child, before it becomes the command: end when the guard is killed; hear the interrupt.
+
+    What a script starts in the background ignores it, and so would all below: a stage would go on until it is killed.
+    """
+    signal_at_parents_end(signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _end_with_input(grace: float, interrupted: threading.Event) -> None:

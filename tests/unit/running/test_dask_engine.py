@@ -161,7 +161,11 @@ def test_a_killed_worker_or_head_leaves_no_orphan_and_the_work_goes_on(pipeline,
     script = pipeline.parent / "build.py"
     script.write_text(BUILD)
     head = subprocess.Popen(
-        [sys.executable, script, pipeline], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
+        [sys.executable, script, pipeline],
+        env=environment,
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests may run in the background
     )
     begun = pipeline / "begun"
     wait_for(lambda: begun.exists() and len(begun.read_text().split()) >= 2)

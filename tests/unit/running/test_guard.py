@@ -70,6 +70,30 @@ def test_a_killed_asker_takes_the_family_with_it(asker):
     all_end([*family, guard.pid])
 
 
+def test_an_interrupt_is_heard_where_it_was_ignored():
+    """As in what a script starts in the background: the command ends in order, long before it would be killed."""
+    code = "try: print('begun', flush=True); time.sleep(600)\nexcept KeyboardInterrupt: print('stopped')"
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "hashrepro.running.guard",
+            "600",
+            sys.executable,
+            "-c",
+            f"import time\n{code}",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **PATHS},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as guard:
+        assert guard.stdout.readline() == "begun\n"
+        guard.stdin.close()
+        assert guard.stdout.readline() == "stopped\n"
+
+
 def test_a_killed_guard_takes_the_child_with_it(asker):
     """What is below the child must see to its own end, as stages do: no one is left to know of it."""
     family = [int(asker.stdout.readline()) for _ in range(2)]
