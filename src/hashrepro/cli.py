@@ -174,7 +174,6 @@ def report_one(settings: Settings, root: Path, from_mlflow: bool, out: str | Non
 
 
 def show(arguments: argparse.Namespace, root: Path) -> int:
-
     settings = load_settings(root, arguments.params)
     folder = root / settings.suite.reports
     if not (folder / "results.md").exists():

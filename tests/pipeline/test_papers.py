@@ -163,3 +163,17 @@ def test_a_papers_pipeline_resolves(repo, suite):
     assert len(stages) == 3 * runs + 1
     (report,) = [stage for stage in stages if stage.name == "report"]
     assert set(stages) - {report} <= networkx.descendants(repo.index.graph, report)
+
+
+def test_a_fresh_clone_can_say_all_that_it_would_run(tmp_path, warm):
+    copy_sources(tmp_path / "clone", papers=True)
+    Workspace(tmp_path / "clone").run("git", "init", "-q")
+    papers = [f"papers/{suite}/dvc.yaml" for suite in ("semicon", "schn")]
+    log = warm.dvc(tmp_path / "clone", "repro", "--dry", "--force", *papers)
+    stages = [line.split("'")[1] for line in log.splitlines() if line.startswith("Running stage ")]
+    assert len(stages) == len(set(stages))
+    for suite in ("semicon", "semicon/ablations", "schn", "schn/ablations"):
+        runs = load_settings(ROOT, suite_files(ROOT)[suite]).grid.runs()
+        for stage in ("train", "encode", "evaluate"):
+            assert sum(name.startswith(f"papers/{suite}/dvc.yaml:{stage}@") for name in stages) == len(runs)
+    assert sum(name.startswith("data/dvc.yaml:preprocess@") for name in stages) == len(SETS)
