@@ -5,7 +5,7 @@ import shutil
 
 from common import ROOT, Run
 
-from hashrepro.running.recorded import read_lock
+from hashrepro.running.recorded import lock_entries
 
 
 def recorded(run: Run, written: dict[str, str] | None) -> bool:
@@ -15,8 +15,8 @@ def recorded(run: Run, written: dict[str, str] | None) -> bool:
     """
     if written is None:
         return False
-    stages = read_lock((ROOT / run.settings.suite.file).with_name("dvc.lock"))
-    stage = stages.get(f"train@{run.method}-{run.dataset}-{run.bits}-{run.seed}", {})
+    target = run.target("train")
+    stage = lock_entries(ROOT, [target]).get(target, {})
     return {os.path.basename(out["path"]): out["md5"] for out in stage.get("outs", [])} == written
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import networkx
 import pytest
 from dvc.repo import Repo
-from fault_space import Warm, wait_for
+from fault_space import wait_for
 from miniatures import PAPERS
 from ruamel.yaml import YAML
 from workspaces import ROOT, TINY, Workspace, copy_sources
@@ -69,9 +69,8 @@ def space(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def dvc(space, tmp_path_factory):
+def dvc(space, warm):
     """A function: what `dvc` with some words prints."""
-    warm = Warm(tmp_path_factory.mktemp("commands"))
 
     def run(*words: str) -> str:
         command = warm.start(space.root, *words)
@@ -79,8 +78,7 @@ def dvc(space, tmp_path_factory):
         assert command.end() == 0, command.log[-5000:]
         return command.log
 
-    yield run
-    warm.close()
+    return run
 
 
 def rows(path: Path) -> list[dict]:

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from hashrepro.settings import Suite
+
 LOCK = """\
 schema: '2.0'
 stages:
@@ -35,14 +37,15 @@ def recorded(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "stages")
     for name in ("common", "recorded"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    import common
     import recorded
 
     monkeypatch.setattr(recorded, "ROOT", tmp_path)
     (tmp_path / "papers").mkdir()
 
     def ask(written, seed=0, file="papers/params.yaml"):
-        settings = SimpleNamespace(suite=SimpleNamespace(file=file))
-        run = SimpleNamespace(settings=settings, method="adsh", dataset="birds", bits=12, seed=seed)
+        suite = Suite(name="any", root=".", file=file, reports="reports")
+        run = common.Run(SimpleNamespace(suite=suite), "adsh", "birds", 12, seed)
         return recorded.recorded(run, written)
 
     return ask

@@ -18,7 +18,7 @@ from hashrepro.errors import UserError
 from hashrepro.files import file_digest, value_digest, whole
 from hashrepro.running.dask_engine import Dask
 from hashrepro.running.job import Job, Outcome, guarded, log_file, run_job
-from hashrepro.running.recorded import by_lock, lock_entries
+from hashrepro.running.recorded import by_lock, lock_entries, read_lock
 from hashrepro.running.stages import kind_of
 
 IN_CLONES = ("train", "encode", "evaluate")  # kinds of stages; the head runs the others
@@ -147,16 +147,15 @@ def require_default_remote(root: Path, remote: str) -> None:
 def merge_entries(root: Path, entries: dict[str, dict]) -> None:
     """Put stages' entries, by address, into the dvc.lock files at `root`, while no dvc command reads or writes them."""
     from dvc.repo import Repo
-    from dvc.utils.serialize import dump_yaml, load_yaml
+    from dvc.utils.serialize import dump_yaml
 
     if lock_entries(root, entries) == entries:
         return
     with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
         for path, names in by_lock(entries).items():
-            lock = load_yaml(str(root / path)) if (root / path).exists() else {"schema": "2.0", "stages": {}}
-            lock["stages"] |= {name: entries[address] for name, address in names.items()}
+            stages = read_lock(root / path) | {name: entries[address] for name, address in names.items()}
             with whole(root / path) as temporary:
-                dump_yaml(str(temporary), lock)
+                dump_yaml(str(temporary), {"schema": "2.0", "stages": stages})
 
 
 def producers(root: Path, stages: Iterable[str]) -> dict[str, list[str]]:
