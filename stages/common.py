@@ -61,9 +61,8 @@ class Run:
     @property
     def kind(self) -> "type[Method]":
         """The method's class."""
-        from hashrepro.learning.base import (
-            load_method,  # torch and timm: stages that train nothing do without
-        )
+        # torch and timm: stages that train nothing do without
+        from hashrepro.learning.base import load_method
 
         return load_method(self.settings.kind(self.method))
 

@@ -148,9 +148,8 @@ class Settings(Block):
     suite: Suite
     grid: Grid
     overrides: dict[str, Any] = {}  # laid over every recipe of the grid
-    variants: dict[
-        Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]
-    ] = {}  # laid over the recipes of its method
+    # name -> what is laid over its method's recipes
+    variants: dict[Annotated[str, Field(pattern=r"^\w+$")], dict[str, Any]] = {}
     machine: Machine
     templates: dict[str, Any] = {}  # YAML blocks for others to merge
     datasets: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Dataset]
